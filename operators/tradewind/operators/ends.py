@@ -1,0 +1,235 @@
+"""The two ends of a copy: what a source gives and what a target takes.
+
+An end is declared in a DAG (templated, cheap, no connection), and opened on the worker::
+
+    Source  --open()-->   Reading   --parts()-->   Part, Part, ...   bytes of CSV in a stated dialect
+    Target  --write(reading, request)-->   CopyResult
+
+Providers implement these classes; ``CopyOperator`` knows nothing else of a service.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+from tradewind.hooks.work import Work
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.progress import Progress
+
+Mode = Literal["append", "replace", "merge"]
+MODES: tuple[Mode, ...] = ("append", "replace", "merge")
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, none of them at the end."""
+
+    def close(self) -> None:
+        """Let go of what the stream holds."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a source, or the rows of one query.
+
+    :param name: where it comes from, for messages: ``s3://bucket/key``, ``query on warehouse``
+    :param open: opens the stream of uncompressed bytes; calling it again begins anew
+    :param dialect: how the bytes are to be read
+    :param columns: the names of the fields in order, or None where the first record is a header that names them
+    :param size: bytes on the wire if known, for the progress line
+    """
+
+    name: str
+    open: Callable[[], Readable]
+    dialect: CsvDialect
+    columns: tuple[str, ...] | None = None
+    size: int | None = None
+
+
+class Reading(ABC):
+    """A source that is open: it knows its input, and hands it out."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What identifies this very input: changed input has another one."""
+
+    @abstractmethod
+    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+        """Yield the parts in a fixed order.
+
+        :param dialect: what the target would like to get; a source that renders rows obeys, one that
+            hands out bytes as they are does not
+        """
+
+    @property
+    def total_bytes(self) -> int | None:
+        """How many bytes all parts have on the wire, if that is known."""
+        return None
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The names of the files this source consists of, none for a query."""
+        return ()
+
+    def cancel(self) -> None:  # noqa: B027 (most sources have nothing to cancel)
+        """Stop what runs in the service; called from another thread or a signal handler."""
+
+
+@dataclass(frozen=True)
+class CopyRequest:
+    """What a target is asked to do.
+
+    :param work: whose work this is
+    :param mode: append, replace or merge
+    :param key: the columns that identify a row, for merge
+    :param create: create the target if it is not there
+    :param reload: load even if the ledger says it is loaded
+    :param max_errors: how many bad records may be set aside, 0 for none
+    :param open_rejects: opens the sink that takes the bad records, or None
+    :param description: the copy in a line, for messages
+    """
+
+    work: Work
+    mode: Mode = "append"
+    key: tuple[str, ...] = ()
+    create: bool = False
+    reload: bool = False
+    max_errors: int = 0
+    open_rejects: Callable[[], Sink] | None = None
+    description: str = ""
+
+    def token(self, fingerprint: str) -> str:
+        """Name this copy of this input; an append leaves a person's clear out, so that it never loads twice."""
+        return self.work.token(fingerprint, clears=self.mode != "append")
+
+
+@dataclass
+class CopyResult:
+    """What a copy did: the operator's XCom.
+
+    :param rows: records read from the source and written, or found equal
+    :param inserted: rows that are new in the target
+    :param updated: rows that a merge changed
+    :param unchanged: rows that a merge found equal and left alone
+    :param rejected: bad records set aside
+    :param bytes: bytes moved, uncompressed
+    :param seconds: how long it took
+    :param files: the files read or written
+    :param plan: the way it went, in a line
+    :param loaded_before: when an earlier try loaded this (ISO 8601), None where this one did
+    """
+
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    files: list[str] = field(default_factory=list)
+    plan: str = ""
+    loaded_before: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values that every XCom backend takes."""
+        return {**self.__dict__, "files": list(self.files), "seconds": round(self.seconds, 3)}
+
+
+class Sink(ABC):
+    """A file that is being written: it appears whole at ``commit`` or not at all."""
+
+    name: str
+
+    @abstractmethod
+    def write(self, data: bytes, /) -> int:
+        """Take bytes."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make the file visible."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing behind; never raises."""
+
+
+class End(ABC):
+    """What source and target share: a declaration with templates."""
+
+    template_fields: ClassVar[Sequence[str]] = ()
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Name this end in a message: ``s3://bucket/key``, ``staging.flights on warehouse``."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Runs when the DAG is parsed: templates are not rendered yet, nothing is connected to.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
+
+    def assets(self) -> list[str]:
+        """Return the URIs of the assets this end stands for; templated ones are left out."""
+        return []
+
+    def openlineage_dataset(self) -> tuple[str, str] | None:
+        """Return OpenLineage's (namespace, name) of this end, rendered, or None."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.describe()!r})"
+
+    def serialize(self) -> str:
+        """Show this end in Airflow's UI, where rendered templates are listed."""
+        return repr(self)
+
+
+class Source(End):
+    """An end that is read from."""
+
+    @abstractmethod
+    def open(self, work: Work) -> AbstractContextManager[Reading]:
+        """Connect and find the input.
+
+        :raises NotFound: where the input is not there
+        """
+
+
+class Target(End):
+    """An end that is written to."""
+
+    modes: ClassVar[frozenset[Mode]] = frozenset(MODES)
+    creates: ClassVar[bool] = False
+    """Whether ``create=True`` and ``max_errors=`` mean anything to this target."""
+
+    @abstractmethod
+    def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
+        """Write all of it or nothing, once for each token.
+
+        :raises DataError: where a record does not fit, with file, line, column and value
+        """
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop what runs in the service; called from another thread or a signal handler."""
+
+
+class FileTarget(Target):
+    """A target that is a file: it can take rejects too."""
+
+    @abstractmethod
+    def open_sink(self, work: Work, suffix: str = "") -> Sink:
+        """Open a file for writing.
+
+        :param suffix: appended to the name, before its endings
+        """
