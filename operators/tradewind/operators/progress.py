@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class InfoLog(Protocol):
+    """A logger, Airflow 2's or 3's."""
+
+    def info(self, msg: Any, *args: Any) -> Any:
+        """Write a line."""
 
 
 class Progress:
@@ -18,7 +25,7 @@ class Progress:
 
     def __init__(
         self,
-        log: logging.Logger,
+        log: InfoLog,
         what: str,
         total_bytes: int | None = None,
         interval: float = 5.0,

@@ -1,0 +1,189 @@
+"""``CopyOperator``: move data from any source to any target, exactly once."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tradewind.hooks.compat import Asset, BaseOperator, Context
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.work import Work
+from tradewind.operators.ends import (
+    MODES,
+    CopyRequest,
+    CopyResult,
+    FileTarget,
+    Mode,
+    Reading,
+    Source,
+    Target,
+)
+from tradewind.operators.progress import Progress, megabytes
+
+if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+
+class CopyOperator(BaseOperator):
+    """Copy a source into a target in one transaction, so that a kill at any byte loses and doubles nothing.
+
+    The result is the task's XCom: a dict with ``rows``, ``inserted``, ``updated``, ``unchanged``, ``rejected``,
+    ``bytes``, ``seconds``, ``files``, ``plan`` and ``loaded_before`` (see
+    :class:`tradewind.operators.ends.CopyResult`).
+
+    :param source: where the data comes from: ``S3File(...)``, ``PostgresTable(...)``, ``PostgresQuery(...)``
+    :param target: where it goes: ``PostgresTable(...)``, ``S3File(...)``
+    :param mode: ``append`` adds the rows, ``replace`` puts them in place of what is there, ``merge`` inserts or
+        updates by ``key``; a file is always written whole
+    :param key: the columns that identify a row, for ``merge``
+    :param create: create the target table from the input where it is not there
+    :param reload: load even if this very input of this run was loaded before
+    :param max_errors: how many bad records may be set aside into ``rejects`` before the copy fails
+    :param rejects: the file that takes bad records, as ``S3File("s3://bucket/rejects/{{ ds }}.csv")``
+    :raises InvalidArgument: when the DAG is parsed, where the arguments cannot work together
+    """
+
+    template_fields: Sequence[str] = ("source", "target", "key", "rejects")
+    ui_color = "#d7e8e4"
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        target: Target,
+        mode: Mode = "append",
+        key: str | Sequence[str] | None = None,
+        create: bool = False,
+        reload: bool = False,
+        max_errors: int = 0,
+        rejects: FileTarget | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+        self.target = target
+        self.mode = mode
+        self.key = key
+        self.create = create
+        self.reload = reload
+        self.max_errors = max_errors
+        self.rejects = rejects
+        self._reading: Reading | None = None
+        self._result: CopyResult | None = None
+        self._check()
+        self._name_assets()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Copy, and return what was done."""
+        work = Work.from_context(context)
+        started = time.monotonic()
+        with self.source.open(work) as self._reading:
+            progress = Progress(self.log, self._description, total_bytes=self._reading.total_bytes)
+            result = self.target.write(self._reading, self._request(work), progress)
+        self._reading = None
+        result.seconds = time.monotonic() - started
+        self._result = result
+        self._tell(result)
+        return result.as_dict()
+
+    def on_kill(self) -> None:
+        """Stop in the services what this task began there."""
+        self.log.info("killed: stopping the copy in %s and %s", self.source.describe(), self.target.describe())
+        try:
+            if self._reading is not None:
+                self._reading.cancel()
+        finally:
+            self.target.cancel()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Name the datasets of this copy to OpenLineage, where its provider is installed."""
+        from tradewind.operators.lineage import copy_lineage
+
+        return copy_lineage(self.source, self.target, self._result)
+
+    @property
+    def _description(self) -> str:
+        return f"{self.source.describe()} -> {self.target.describe()}"
+
+    def _request(self, work: Work) -> CopyRequest:
+        rejects = self.rejects
+        return CopyRequest(
+            work=work,
+            mode=self.mode,
+            key=_names(self.key),
+            create=self.create,
+            reload=self.reload,
+            max_errors=self.max_errors,
+            open_rejects=None if rejects is None else lambda: rejects.open_sink(work),
+            description=self._description,
+        )
+
+    def _tell(self, result: CopyResult) -> None:
+        if result.loaded_before:
+            self.log.info(
+                "%s: nothing to do, this input was loaded at %s (%s rows); reload=True loads it again",
+                self._description,
+                result.loaded_before,
+                f"{result.rows:,}",
+            )
+            return
+        counts = {"inserted": result.inserted, "updated": result.updated, "unchanged": result.unchanged}
+        counts["rejected"] = result.rejected
+        details = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        self.log.info(
+            "%s: %s rows%s, %s in %.1f s",
+            self._description,
+            f"{result.rows:,}",
+            f" ({details})" if details else "",
+            megabytes(result.bytes),
+            result.seconds,
+        )
+
+    def _check(self) -> None:
+        for name, end, kind in (("source", self.source, Source), ("target", self.target, Target)):
+            if not isinstance(end, kind):
+                raise InvalidArgument(f"{name} must be one of the ends of a copy, as S3File(...), not {end!r}")
+            end.check()
+        self._check_mode()
+        self._check_errors()
+        if self.create and not self.target.creates:
+            raise InvalidArgument(f"create=True means nothing to {self.target!r}: leave it out")
+
+    def _check_mode(self) -> None:
+        if self.mode not in MODES:
+            near = difflib.get_close_matches(str(self.mode), MODES, n=1)
+            hint = f": did you mean {near[0]!r}?" if near else f": use one of {', '.join(MODES)}"
+            raise InvalidArgument(f"unknown mode {self.mode!r}{hint}")
+        if self.mode not in self.target.modes:
+            allowed = ", ".join(mode for mode in MODES if mode in self.target.modes)
+            raise InvalidArgument(f"mode {self.mode!r} cannot write {self.target!r}: use {allowed}")
+        if self.mode == "merge" and not self.key:
+            raise InvalidArgument('mode "merge" needs key=[...], the columns that identify a row')
+        if self.mode != "merge" and self.key:
+            raise InvalidArgument(f'key={self.key!r} means nothing to mode {self.mode!r}: leave it out or use "merge"')
+
+    def _check_errors(self) -> None:
+        if not isinstance(self.max_errors, int) or self.max_errors < 0:
+            raise InvalidArgument(f"max_errors must be a whole number from 0 on, not {self.max_errors!r}")
+        if self.max_errors and not isinstance(self.rejects, FileTarget):
+            raise InvalidArgument("max_errors needs rejects=, a file that takes the bad records, as S3File(...)")
+        if self.rejects is not None:
+            if not self.max_errors:
+                raise InvalidArgument("rejects= without max_errors= would never be written: give both or neither")
+            self.rejects.check()
+        if self.max_errors and not self.target.creates:
+            raise InvalidArgument(f"max_errors= means nothing to {self.target!r}: leave it out")
+
+    def _name_assets(self) -> None:
+        """Add the ends to inlets and outlets, so that other DAGs can be scheduled on them."""
+        for given, end in ((self.inlets, self.source), (self.outlets, self.target)):
+            known = {getattr(item, "uri", None) for item in given}
+            given.extend(Asset(uri) for uri in end.assets() if uri not in known)
+
+
+def _names(key: str | Sequence[str] | None) -> tuple[str, ...]:
+    if key is None:
+        return ()
+    return (key,) if isinstance(key, str) else tuple(key)
