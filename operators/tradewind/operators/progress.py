@@ -10,7 +10,8 @@ from typing import Any, Protocol
 class InfoLog(Protocol):
     """A logger, Airflow 2's or 3's."""
 
-    def info(self, msg: Any, *args: Any) -> Any:
+    @property
+    def info(self) -> Callable[..., Any]:
         """Write a line."""
 
 
