@@ -143,8 +143,9 @@ def test_a_retry_is_the_same_work_and_a_clear_is_not_but_for_append() -> None:
 
 
 def test_a_kill_cancels_both_ends() -> None:
-    box = Box()
-    operator = CopyOperator(task_id="t", source=Lines("a"), target=box)
+    operator = CopyOperator(task_id="t", source=Lines("a"), target=Box())
+    box = operator.target
+    assert isinstance(box, Box)
     seen: list[Reading] = []
 
     def killed() -> None:
@@ -166,6 +167,17 @@ def test_ends_are_named_as_assets_unless_templated() -> None:
 
     assert [asset.uri for asset in named.inlets] == ["s3://lines/a"]
     assert templated.inlets == []
+
+
+def test_tasks_that_share_an_end_render_their_own() -> None:
+    shared = Lines("{{ ds }}")
+    first, second = (CopyOperator(task_id=name, source=shared, target=Box()) for name in ("first", "second"))
+    first.render_template_fields({"ds": "monday"})
+    second.render_template_fields({"ds": "tuesday"})
+
+    assert isinstance(first.source, Lines)
+    assert isinstance(second.source, Lines)
+    assert (first.source.name, second.source.name, shared.name) == ("monday", "tuesday", "{{ ds }}")
 
 
 def test_progress_speaks_at_a_sane_pace() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tradewind.operators.progress import Progress, megabytes
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
+    from jinja2 import Environment
 
 
 class CopyOperator(BaseOperator):
@@ -74,6 +76,12 @@ class CopyOperator(BaseOperator):
         self._result: CopyResult | None = None
         self._check()
         self._name_assets()
+        self._own_ends()
+
+    def render_template_fields(self, context: Context, jinja_env: Environment | None = None) -> None:
+        """Render this task's own ends, not those of the DAG file."""
+        self._own_ends()
+        super().render_template_fields(context, jinja_env)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy, and return what was done."""
@@ -106,6 +114,12 @@ class CopyOperator(BaseOperator):
     @property
     def _description(self) -> str:
         return f"{self.source.describe()} -> {self.target.describe()}"
+
+    def _own_ends(self) -> None:
+        """Copy the ends, for Airflow renders nested templates in place and tasks may share an end."""
+        self.source = copy.copy(self.source)
+        self.target = copy.copy(self.target)
+        self.rejects = copy.copy(self.rejects)
 
     def _request(self, work: Work) -> CopyRequest:
         rejects = self.rejects
