@@ -1,9 +1,9 @@
 """The parent of every process of an environment: nothing that it started outlives the one who asked.
 
 Runs as a script of its own (``python -I -S guard.py FD PARENT``), imports the standard library alone, and speaks
-JSON lines over the socket FD. When the other end goes away, by an orderly close or by SIGKILL, the guard ends what it started
-in reverse order and then whatever else descends from it: on Linux it is a child subreaper, so that even a
-process that left its group and lost its parent is still found.
+JSON lines over the socket FD. When the other end goes away, by an orderly close or by SIGKILL, the guard ends
+what it started in reverse order and then whatever else descends from it: on Linux it is a child subreaper, so that even
+a process that left its group and lost its parent is still found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CAPABILITY_VERSION_3 = 0x20080522
 
 
 def prctl(option: int, *arguments: int) -> None:
-    """Ask the kernel to change this process, as prctl(2) does.
+    """Set an attribute of this process, see the manual page of the same name.
 
     :raises OSError: when the kernel refuses
     """
