@@ -59,7 +59,6 @@ class PostgresServer:
     :param settings: configuration parameters over the defaults in :data:`FAST`
     :param databases: databases to make at the start where they are missing
     :param guard: the guard to start under; one of its own when None
-    :param template: a folder with a stopped cluster (``data`` and ``password``) to copy instead of running initdb
     """
 
     def __init__(
@@ -70,14 +69,12 @@ class PostgresServer:
         *,
         databases: tuple[str, ...] = (),
         guard: Guard | None = None,
-        template: Path | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
         self.data = self.folder / "data"
         self.log = self.folder / "postgres.log"
         self.settings = {**FAST, **(settings or {})}
         self.databases = databases
-        self.template = template
         self._port = port
         self._wanted_port = port
         self._guard = guard
@@ -146,10 +143,11 @@ class PostgresServer:
             self._guard.close()
             self._guard = None
 
-    def create_database(self, name: str) -> None:
+    def create_database(self, name: str) -> bool:
         """Make a database unless it is there.
 
         :param name: its name
+        :return: whether it was made
         """
         import psycopg2
         from psycopg2 import sql
@@ -159,8 +157,10 @@ class PostgresServer:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("select 1 from pg_database where datname = %s", (name,))
-                if cursor.fetchone() is None:
-                    cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+                if cursor.fetchone() is not None:
+                    return False
+                cursor.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+                return True
         finally:
             connection.close()
 
@@ -186,13 +186,8 @@ class PostgresServer:
         making = self.folder / "making"
         self._remove(making)
         self._remove(self.data)
-        if self.template is not None:
-            shutil.copytree(self.template / "data", making, copy_function=shutil.copy)
-            password = (self.template / "password").read_text()
-            self._own(making)
-        else:
-            password = secrets.token_hex(16)
-            self._initdb(making, password)
+        password = secrets.token_hex(16)
+        self._initdb(making, password)
         _write_private(self.folder / "password", password)
         making.rename(self.data)
 

@@ -63,9 +63,12 @@ class Child:
 
 
 class Guard:
-    """A small process that starts others and ends them when this one goes away, however it goes."""
+    """A small process that starts others and ends them when this one goes away, however it goes.
 
-    def __init__(self) -> None:
+    :param keep: descriptors (of locks) that it holds open until everything has ended
+    """
+
+    def __init__(self, keep: Sequence[int] = ()) -> None:
         self.changed = threading.Condition()
         self.closed = False
         self._children: dict[int, Child] = {}
@@ -76,7 +79,7 @@ class Guard:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard_script.__file__, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *keep],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
@@ -152,6 +155,10 @@ class Guard:
                 raise LocalError("the guard of the local processes does not answer")
             return self._answers.pop(number)
 
+    def sweep(self) -> None:
+        """Kill whatever is left below the guard, children of children that lost their parents included."""
+        self.ask(do="sweep")
+
     def close(self) -> None:
         """End everything that is left and the guard itself."""
         with contextlib.suppress(OSError):
@@ -204,6 +211,17 @@ def tail(path: Path, lines: int = 15, width: int = 300) -> str:
     except OSError:
         return ""
     return "\n".join(line[:width] for line in text.splitlines()[-lines:])
+
+
+def port_is_free(port: int) -> bool:
+    """Say whether nobody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

@@ -1,0 +1,301 @@
+"""The Python environment that an Airflow version and a user's requirements run in, made by uv and cached."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from tradewind.local.errors import InstallFailed, InvalidInput, OutOfSpace
+from tradewind.local.state import cache_folder, write_private
+from tradewind.local.versions import Version
+
+CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-{python}.txt"
+DOWNLOAD_TIMEOUT = 5.0
+INSTALL_TIMEOUT = 30 * 60
+PROVIDERS = ("amazon", "postgres")
+"""Official providers that MWAA's images have and that a plain Airflow lacks."""
+
+OWN_CONSTRAINT = re.compile(r"-c |--constraint ")
+"""What makes MWAA leave its own constraints away, searched for in every line, comments and names included."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python with Airflow in it.
+
+    :param python: its executable
+    :param shared: whether it is the one that runs the command itself
+    """
+
+    python: Path
+    shared: bool
+
+    @property
+    def site_packages(self) -> Path:
+        """The folder of its packages."""
+        folders = sorted((self.python.parent.parent / "lib").glob("python3.*/site-packages"))
+        return folders[-1]
+
+
+def find(
+    version: Version,
+    requirements: Path | None,
+    constraints: Path | None,
+    tell: Callable[[str], None],
+    plugins: Path | None = None,
+) -> Interpreter:
+    """Return an interpreter with that Airflow, Tradewind's providers and the user's requirements.
+
+    :param version: the Airflow version
+    :param requirements: the user's requirements.txt
+    :param constraints: a constraints file; Airflow's published one when None
+    :param tell: called with one line for each thing worth telling
+    :param plugins: where plugins.zip was unpacked, for the wheels that requirements may name there
+    :raises InstallFailed: with uv's reason
+    :raises InvalidInput: when the constraints file is missing
+    """
+    text = requirements.read_text() if requirements is not None else ""
+    if not _names(text) and running_version() == version.airflow:
+        return Interpreter(Path(sys.executable), shared=True)
+    return Installation(version, text, constraints, tell, plugins).make()
+
+
+def running_version() -> str | None:
+    """Return the Airflow version beside this very module, None without any."""
+    try:
+        return distribution("apache-airflow").version
+    except PackageNotFoundError:
+        return None
+
+
+def _names(text: str) -> list[str]:
+    """Return the lines of a requirements file that say something."""
+    return [line for raw in text.splitlines() if (line := raw.strip()) and not line.startswith("#")]
+
+
+class Installation:
+    """One environment in the cache: found by its content, or made."""
+
+    def __init__(
+        self,
+        version: Version,
+        requirements: str,
+        constraints: Path | None,
+        tell: Callable[[str], None],
+        plugins: Path | None,
+    ) -> None:
+        self.version = version
+        self.requirements = requirements
+        self.tell = tell
+        self.plugins = plugins
+        self.cache = cache_folder()
+        self.uv = uv_program()
+        self.python = self._find_python()
+        self.constraints = self._find_constraints(constraints)
+        self.own = list(own_packages())
+
+    def make(self) -> Interpreter:
+        """Return the environment, made first where it is missing."""
+        folder = self.cache / "environments" / f"{self.version.airflow}-{self.key()}"
+        python = folder / "bin" / "python"
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        with _locked(folder.with_suffix(".lock")):
+            if not (folder / "complete").exists():
+                self.tell(f"installing Airflow {self.version.airflow} and the requirements (kept for the next time)")
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    self._install(folder, python)
+                except BaseException:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise
+                (folder / "complete").touch()
+        return Interpreter(python, shared=False)
+
+    def key(self) -> str:
+        """Return what tells two environments apart."""
+        parts = [
+            self.version.airflow,
+            self.python,
+            self.requirements,
+            self.constraints.read_text() if self.constraints else str(self.version.newer_than),
+            *map(str, self.own),
+        ]
+        if "/usr/local/airflow/plugins" in self.requirements and self.plugins is not None:
+            parts += [f"{wheel.name} {wheel.stat().st_size}" for wheel in sorted(self.plugins.glob("*.whl"))]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def _find_python(self) -> str:
+        """Return MWAA's Python for this version where the machine has it, else the running one, and say so."""
+        wanted = self.version.python
+        found = subprocess.run(
+            [self.uv, "python", "find", "--no-python-downloads", "--no-project", "--system", wanted],
+            capture_output=True,
+            text=True,
+            cwd="/",
+            timeout=60,
+        )
+        if found.returncode == 0:
+            return found.stdout.strip()
+        running = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if running != wanted:
+            self.tell(
+                f"there is no Python {wanted} here, which MWAA runs Airflow {self.version.airflow} on: using {running}"
+            )
+        return sys.executable
+
+    def _find_constraints(self, given: Path | None) -> Path | None:
+        if given is not None:
+            if not given.is_file():
+                raise InvalidInput(f"there is no constraints file {given}")
+            return given
+        kept = self.cache / "constraints" / f"{self.version.airflow}-{self.version.python}.txt"
+        if kept.exists():
+            return kept
+        url = CONSTRAINTS.format(airflow=self.version.airflow, python=self.version.python)
+        try:
+            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310 - a constant
+                text = answer.read().decode()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            self.tell(
+                f"Airflow's constraints cannot be downloaded ({reason}): taking packages as they were on "
+                f"{self.version.newer_than} instead; --constraints FILE gives MWAA's"
+            )
+            return None
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_private(kept, text)
+        return kept
+
+    def _install(self, folder: Path, python: Path) -> None:
+        self._run("venv", "--quiet", "--no-project", "--python", self.python, str(folder), what="the environment")
+        airflow = f"apache-airflow=={self.version.airflow}"
+        base = [airflow, "psycopg2-binary", *(f"apache-airflow-providers-{name}" for name in PROVIDERS)]
+        if self.version.major == 3:
+            base.append("asyncpg")
+        pip = ["pip", "install", "--python", str(python), "--compile-bytecode"]
+        own = [part for package in self.own for part in package.arguments]
+        self._run(*pip, *self._bounds(folder), *base, *own, what=f"Airflow {self.version.airflow}")
+        if _names(self.requirements):
+            wanted = folder / "requirements.txt"
+            wanted.write_text(self._localised())
+            pinned = folder / "airflow.txt"
+            pinned.write_text(f"{airflow}\n")
+            bounds = ["--constraints", str(pinned)]
+            if not any(OWN_CONSTRAINT.search(line) for line in self.requirements.splitlines()):
+                bounds += self._bounds(folder)
+            self._run(*pip, *bounds, "--requirements", str(wanted), what="requirements.txt")
+
+    def _bounds(self, folder: Path) -> list[str]:
+        """Return what keeps uv at the versions of that Airflow; our own packages are not bound by it."""
+        if self.constraints is None:
+            # The packages of this tool may be younger than that Airflow.
+            own = [part for package in self.own for part in ("--exclude-newer-package", f"{package.name}=false")]
+            return ["--exclude-newer", self.version.newer_than.isoformat(), *own]
+        names = {package.name for package in self.own}
+        lines = self.constraints.read_text().splitlines()
+        kept = folder / "constraints.txt"
+        kept.write_text("\n".join(line for line in lines if re.split(r"[=<>! ~]", line)[0] not in names) + "\n")
+        return ["--constraints", str(kept)]
+
+    def _localised(self) -> str:
+        """Return the requirements with MWAA's folders replaced by the local ones."""
+        if self.plugins is None:
+            return self.requirements
+        return self.requirements.replace("/usr/local/airflow/plugins", str(self.plugins)).replace(
+            "/usr/local/airflow/dags", str(self.plugins.parent / "dags")
+        )
+
+    def _run(self, *arguments: str, what: str) -> None:
+        environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
+        try:
+            done = subprocess.run(
+                [self.uv, *arguments],
+                capture_output=True,
+                text=True,
+                cwd=self.cache,
+                env={**environment, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"},
+                timeout=INSTALL_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InstallFailed(f"installing {what} took longer than {INSTALL_TIMEOUT // 60} min") from error
+        if done.returncode != 0:
+            if "No space left" in done.stderr or "os error 28" in done.stderr:
+                raise OutOfSpace(
+                    f"no space left to install {what} below {self.cache}: free some, or set TRADEWIND_CACHE_DIR"
+                )
+            raise InstallFailed(self._reason(what, done.stderr))
+
+    def _reason(self, what: str, stderr: str) -> str:
+        text = f"{what} cannot be installed:\n{stderr.strip()}"
+        if what == "requirements.txt":
+            text += (
+                "\nMWAA would install none of its lines, start all the same, and every DAG that imports one of "
+                "them would fail: mend requirements.txt"
+            )
+        return text
+
+
+@dataclass(frozen=True)
+class OwnPackage:
+    """One of Tradewind's distributions and where it came from.
+
+    :param name: the distribution
+    :param arguments: what makes uv install the same one
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def own_packages() -> Iterator[OwnPackage]:
+    """Yield those of Tradewind's distributions here that Airflow loads, from the same source as here."""
+    seen: set[str] = set()
+    for found in distributions():
+        name = found.metadata["Name"]
+        groups = {entry.group for entry in found.entry_points}
+        if name.startswith("tradewind") and name not in seen and "apache_airflow_provider" in groups:
+            seen.add(name)
+            yield OwnPackage(name, _source(found, name))
+
+
+def _source(found: Distribution, name: str) -> tuple[str, ...]:
+    direct = json.loads(found.read_text("direct_url.json") or "{}")
+    url = urlparse(direct.get("url", ""))
+    if url.scheme != "file":
+        return (f"{name}=={found.version}",) if not direct else (f"{name} @ {direct['url']}",)
+    path = unquote(url.path)
+    return ("--editable", path) if direct.get("dir_info", {}).get("editable") else (path,)
+
+
+def uv_program() -> str:
+    """Return the path of uv."""
+    try:
+        import uv
+
+        return os.fspath(uv.find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+        if found is None:
+            raise InstallFailed("uv is not there: pip install uv") from None
+        return found
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
