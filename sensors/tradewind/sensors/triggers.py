@@ -1,0 +1,165 @@
+"""The trigger that looks again and again, in the triggerer, without ever blocking its event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, ClassVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from tradewind.hooks import errors
+from tradewind.hooks.compat import AirflowFailException
+from tradewind.hooks.errors import TimedOut, TradewindError, TransientError
+from tradewind.sensors.pace import Pace
+
+THREADS = 16
+"""How many looks of all triggers run at a time; the others queue. They never take asyncio's own threads, which
+other triggers need."""
+
+
+class PollTrigger(BaseTrigger, ABC):
+    """Look at an interval until something is found, the deadline is over, or looking cannot work.
+
+    ``look`` is synchronous and runs in a thread, one call at a time. Transient faults are outlived: they are logged and
+    tried again, with growing pauses, until the deadline. The one event that always ends the wait is a dictionary::
+
+        {"state": "done", "found": ..., "pace": ...}
+        {"state": "timeout", "reason": the last fault or "", "pace": ...}
+        {"state": "failed", "error": class name, "reason": ..., "pace": ...}
+
+    :param pace: the clock of the wait, as :meth:`Pace.as_dict` gives it
+    :param silent_fail: whether unexpected exceptions are outlived too
+    """
+
+    grace: ClassVar[float] = 60.0
+    """Seconds that a look which hangs may take beyond the deadline."""
+
+    def __init__(self, pace: Mapping[str, Any], silent_fail: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.pace = Pace.from_dict(pace)
+        self.silent_fail = silent_fail
+
+    @abstractmethod
+    def look(self) -> Any | None:
+        """Look once, in a thread; every network call in it has a time-out.
+
+        :return: what was found, plain values of JSON; None for not yet
+        :raises TransientError: for a fault that may be gone next time
+        :raises PermanentError: for one that stays: it ends the wait at once
+        """
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments that make this trigger anew, plain values, without any secret."""
+
+    def close(self) -> None:
+        """Let go of what ``look`` holds on to; called when the wait is over or cancelled."""
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what Airflow stores of this trigger."""
+        kind = type(self)
+        shared = {"pace": self.pace.as_dict(), "silent_fail": self.silent_fail}
+        return f"{kind.__module__}.{kind.__qualname__}", {**self.arguments(), **shared}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire the one event that ends the wait."""
+        try:
+            event = await self._wait()
+        except Exception as error:
+            # Whatever it is: without an event the task would wait for ever, or fail without a reason.
+            if not isinstance(error, TradewindError):
+                self.log.exception("looking failed")
+            event = {"state": "failed", "error": _kind(error), "reason": _reason(error)}
+        yield TriggerEvent({**event, "pace": self.pace.as_dict()})  # type: ignore[no-untyped-call]
+
+    async def cleanup(self) -> None:
+        """Let go of everything; nothing runs elsewhere that a kill would have to stop."""
+        self.close()
+
+    async def _wait(self) -> dict[str, Any]:
+        faults, reason = 0, ""
+        while True:
+            await asyncio.sleep(self.pace.pause(faults))
+            last = self.pace.left() <= 0
+            try:
+                found = await self._look_in_thread()
+            except Exception as error:
+                if not self._outlived(error):
+                    raise
+                faults, reason = faults + 1, _reason(error)
+                self.log.warning("look failed (%s in a row), %.0f s left: %s", faults, self.pace.left(), reason)
+            else:
+                if found is not None:
+                    return {"state": "done", "found": found}
+                faults, reason = 0, ""
+            if last or self.pace.left() <= -self.grace:
+                return {"state": "timeout", "reason": reason}
+
+    async def _look_in_thread(self) -> Any | None:
+        # Not asyncio.to_thread: Airflow 3.0 to 3.2 answer a connection lookup in a thread only if asgiref made it.
+        from asgiref.sync import sync_to_async
+
+        attempt = sync_to_async(self._attempt, thread_sensitive=False, executor=_threads(os.getpid()))
+        task = asyncio.ensure_future(attempt())
+        limit = max(self.pace.left(), 0.0) + self.grace
+        began = time.monotonic()
+        try:
+            await asyncio.wait({task}, timeout=limit)
+            if not task.done():
+                raise TimedOut(f"no answer within {time.monotonic() - began:.0f} s")
+            found, error = task.result()
+        finally:
+            task.cancel()
+        if error is not None:
+            raise error
+        return found
+
+    def _attempt(self) -> tuple[Any, Exception | None]:
+        """Look, and return the exception: a future cannot carry each of them (StopIteration, SystemExit)."""
+        try:
+            return self.look(), None
+        except Exception as error:
+            return None, RuntimeError(_reason(error)) if isinstance(error, StopIteration) else error
+        except BaseException as error:
+            return None, RuntimeError(_reason(error))
+
+    def _outlived(self, error: Exception) -> bool:
+        if isinstance(error, TransientError):
+            return True
+        return self.silent_fail and not isinstance(error, AirflowFailException)
+
+
+def failure(event: Mapping[str, Any]) -> TradewindError:
+    """Make the error that a trigger's event tells of.
+
+    :param event: an event whose state is ``failed``
+    """
+    kind = vars(errors).get(str(event.get("error")))
+    if not (isinstance(kind, type) and issubclass(kind, TradewindError)):
+        kind = TradewindError
+    return kind(event.get("reason") or "the trigger failed")
+
+
+@cache
+def _threads(pid: int) -> ThreadPoolExecutor:
+    """Return the threads of this process; a forked one has none of its parent's."""
+    return ThreadPoolExecutor(THREADS, thread_name_prefix="tradewind-poll")
+
+
+def _kind(error: Exception) -> str:
+    """Name the nearest class of ``tradewind.hooks.errors``: those a worker knows, whatever providers it has."""
+    known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    return next(known, "PermanentError" if isinstance(error, AirflowFailException) else "TradewindError")
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, TradewindError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
