@@ -1,0 +1,7 @@
+"""The fixtures of all tests, one module for each topic."""
+
+# fix_airflow comes first: it prepares the environment that airflow reads when it is imported.
+pytest_plugins = [
+    "tests.fix_airflow",
+    "tests.fix_postgres",
+]

