@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tradewind.postgres.cancel import CancelRequest
 from tradewind.postgres.errors import QueryCancelled, translated
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class PostgresSession:
         self.rowcount = -1
         self._secrets = tuple(secrets)
         self._cancelled = threading.Event()
+        self._request = CancelRequest(conn)
 
     @property
     def cancelled(self) -> bool:
@@ -180,12 +182,13 @@ class PostgresSession:
         self._cancelled.set()
         if self.conn.closed:
             return
-        request = threading.Thread(target=self._request_cancel, name="tradewind-postgres-cancel", daemon=True)
+        request = threading.Thread(target=self._request.send, name="tradewind-postgres-cancel", daemon=True)
         request.start()
         request.join(CANCEL_PATIENCE)
 
     def close(self) -> None:
         """Close the connection; what is not committed is rolled back by the server."""
+        self._request.free()
         with contextlib.suppress(Exception):
             self.conn.close()
 
@@ -215,10 +218,6 @@ class PostgresSession:
         if not done.wait(CANCEL_PATIENCE):
             self._shut_down()
             done.wait(CANCEL_PATIENCE)
-
-    def _request_cancel(self) -> None:
-        with contextlib.suppress(Exception):
-            self.conn.cancel()
 
     def _shut_down(self) -> None:
         # A server that waits for COPY data takes no cancel request: the end of its connection it does see.
