@@ -1,0 +1,216 @@
+"""One try of one task in a real process of its own, which can be killed.
+
+The processes are forked from a server that has imported all of it once, as Airflow's own supervisor forks its task
+runners, so that a hundred of them cost a hundred tries and not a hundred imports.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.flights import COLUMNS, KEY, NULL, TABLE
+from tests.stage import LAKE, WAREHOUSE, Stage
+
+if TYPE_CHECKING:
+    from tradewind.hooks.compat import BaseOperator
+
+SOURCE_KEY = "in/flights.csv"
+RESULT_KEY = "out/flights.csv"
+START = 60.0
+"""Seconds that a process may take until its task begins: the first one starts the fork server."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try of one task.
+
+    :param what: a name in :data:`OPERATORS`
+    :param run_id: the run: tries of the same run are the same work
+    :param number: which try it is
+    :param stage: the servers
+    :param folder: where its log and its result go
+    """
+
+    what: str
+    run_id: str
+    number: int
+    stage: Stage
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.what}-{self.run_id}-{self.number}.log"
+
+    @property
+    def result(self) -> Path:
+        return self.log.with_suffix(".json")
+
+
+def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
+    from tradewind.amazon.s3.files import S3File
+    from tradewind.postgres.tables import PostgresTable
+
+    from tradewind.operators.copy import CopyOperator
+
+    return CopyOperator(
+        task_id="load",
+        source=S3File(f"s3://{attempt.stage.bucket}/{SOURCE_KEY}", conn_id=LAKE),
+        target=PostgresTable(f"public.{TABLE}", conn_id=WAREHOUSE),
+        mode=mode,  # type: ignore[arg-type]
+        **arguments,
+    )
+
+
+def _unload(attempt: Try) -> BaseOperator:
+    from tradewind.amazon.s3.files import S3File
+    from tradewind.postgres.tables import PostgresTable
+
+    from tradewind.operators.copy import CopyOperator
+
+    return CopyOperator(
+        task_id="unload",
+        source=PostgresTable(f"public.{TABLE}", conn_id=WAREHOUSE),
+        target=S3File(f"s3://{attempt.stage.bucket}/{RESULT_KEY}", conn_id=LAKE),
+    )
+
+
+def _official_load(attempt: Try) -> BaseOperator:
+    from airflow.providers.amazon.aws.transfers.s3_to_sql import S3ToSqlOperator
+
+    return S3ToSqlOperator(
+        task_id="load",
+        s3_bucket=attempt.stage.bucket,
+        s3_key=SOURCE_KEY,
+        table=TABLE,
+        column_list=list(COLUMNS),
+        parser=parse_csv,
+        sql_conn_id=WAREHOUSE,
+        aws_conn_id=LAKE,
+    )
+
+
+def _official_unload(attempt: Try) -> BaseOperator:
+    from airflow.providers.amazon.aws.transfers.sql_to_s3 import SqlToS3Operator
+
+    return SqlToS3Operator(
+        task_id="unload",
+        query=f"select * from {TABLE}",
+        s3_bucket=attempt.stage.bucket,
+        s3_key=RESULT_KEY,
+        sql_conn_id=WAREHOUSE,
+        aws_conn_id=LAKE,
+        df_kwargs={"index": False},
+        replace=True,
+    )
+
+
+def parse_csv(path: str) -> Any:
+    """Read rows as the official operator's documentation shows, with its mark for NULL."""
+    import csv
+
+    with open(path, newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        for row in rows:
+            yield [None if field == NULL else field for field in row]
+
+
+OPERATORS: dict[str, Callable[[Try], BaseOperator]] = {
+    "append": lambda attempt: _load(attempt, "append"),
+    "replace": lambda attempt: _load(attempt, "replace"),
+    "merge": lambda attempt: _load(attempt, "merge", key=KEY),
+    "unload": _unload,
+    "official-load": _official_load,
+    "official-unload": _official_unload,
+}
+
+
+def run(attempt: Try, started: Connection) -> None:
+    """Be the process: run the operator's ``execute`` and write its result to a file.
+
+    :param started: told when ``execute`` is about to begin
+    """
+    from tests.fix_airflow import make_context
+
+    from tradewind.hooks.errors import TransientError
+
+    os.setsid()  # whatever it starts can be found by its session
+    output = os.open(attempt.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.environ |= attempt.stage.connections()
+    operator = OPERATORS[attempt.what](attempt)
+    context = make_context(operator, run_id=attempt.run_id, try_number=attempt.number, max_tries=3)
+    started.send(True)
+    try:
+        result = operator.execute(context)
+    except TransientError:
+        attempt.result.with_suffix(".transient").touch()
+        raise
+    new = attempt.result.with_suffix(".new")
+    new.write_text(json.dumps(result))
+    new.rename(attempt.result)
+
+
+class Running:
+    """A process that runs a try."""
+
+    def __init__(self, attempt: Try) -> None:
+        self.attempt = attempt
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["tests.proofs.preload"])
+        self._receiver, sender = self._context.Pipe(duplex=False)
+        self.process = self._context.Process(target=run, args=(attempt, sender))
+        self.process.start()
+        sender.close()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+    def wait_started(self) -> None:
+        """Wait until ``execute`` begins.
+
+        :raises AssertionError: where the process died before
+        """
+        try:
+            assert self._receiver.poll(START), f"no start within {START} s"
+            self._receiver.recv()
+        except EOFError:
+            raise AssertionError(f"the try did not begin:\n{self.tail()}") from None
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """Wait for the end, and return the exit code."""
+        self.process.join(seconds)
+        code = self.process.exitcode
+        if code is None:
+            self.kill()
+            raise AssertionError(f"still running after {seconds} s:\n{self.tail()}")
+        return code
+
+    def kill(self) -> int:
+        """Send SIGKILL, and return the exit code."""
+        self.process.kill()
+        self.process.join()
+        return self.process.exitcode or 0
+
+    def result(self) -> Any:
+        """Return what ``execute`` returned, None where it did not."""
+        return json.loads(self.attempt.result.read_text()) if self.attempt.result.exists() else None
+
+    def transient(self) -> bool:
+        """Say whether it failed in a way that Airflow would retry."""
+        return self.attempt.result.with_suffix(".transient").exists()
+
+    def tail(self, size: int = 3000) -> str:
+        """Return the end of its log."""
+        return self.attempt.log.read_text()[-size:] if self.attempt.log.exists() else ""

@@ -1,0 +1,25 @@
+"""What the fork server of the proofs imports once, for every process that it forks."""
+
+import importlib
+from contextlib import suppress
+
+from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
+from tests.proofs import job  # noqa: F401
+
+WANTED = (
+    "boto3",
+    "psycopg2",
+    "smart_open",
+    "tradewind.amazon.s3.files",
+    "tradewind.hooks.compat",
+    "tradewind.operators.copy",
+    "tradewind.postgres.tables",
+    # In the benchmarks' environment alone:
+    "airflow.providers.amazon.aws.transfers.s3_to_sql",
+    "airflow.providers.amazon.aws.transfers.sql_to_s3",
+    "airflow.providers.postgres.hooks.postgres",
+)
+
+for name in WANTED:
+    with suppress(ImportError):
+        importlib.import_module(name)
