@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -62,6 +63,27 @@ def become(uid: int, gid: int, capability: int | None) -> None:
         if libc.capset(header, data) != 0:
             raise OSError(ctypes.get_errno(), "capset")
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability)
+
+
+def renice(pid: int, nice: int) -> None:
+    """Set how much a session gives way to the others; without effect where the system does not allow it.
+
+    Where the kernel groups the processes of a session (autogroup, see sched(7)), plain niceness counts within
+    the session alone, and it is the group's that counts between them.
+    """
+    path = f"/proc/{pid}/autogroup"
+    if LINUX and os.path.exists(path):
+        for _ in range(5):
+            try:
+                with open(path, "w") as file:
+                    file.write(str(nice))
+                return
+            except OSError as error:
+                if error.errno != errno.EAGAIN:  # the kernel takes ten of these a second
+                    break
+                time.sleep(0.05)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
 
 
 def descendants() -> list[int]:
@@ -130,6 +152,8 @@ class Guard:
                 answer["pid"] = self.start(request)
             elif request["do"] == "signal":
                 self.signal(request["pid"], request["signal"])
+            elif request["do"] == "nice":
+                renice(request["pid"], request["nice"])
             else:
                 self.sweep()
         except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -165,7 +189,7 @@ class Guard:
     def prepare(self, request: dict[str, Any]) -> None:
         """Set up the new process between fork and exec."""
         if request["nice"]:
-            os.nice(request["nice"])
+            renice(os.getpid(), request["nice"])
         if request["uid"] is not None:
             become(request["uid"], request["gid"], request["capability"])
         if LINUX:  # after the change of user, which clears it

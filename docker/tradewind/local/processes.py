@@ -50,6 +50,11 @@ class Child:
         if self.status is None:
             self.guard.ask(do="signal", pid=self.pid, signal=int(number))
 
+    def renice(self, nice: int) -> None:
+        """Set how much it gives way to other processes, where the system allows it."""
+        if self.status is None:
+            self.guard.ask(do="nice", pid=self.pid, nice=nice)
+
     def stop(self, *numbers: int, timeout: float = 10.0) -> None:
         """Send one signal after the other until the process is gone; SIGKILL is the last.
 

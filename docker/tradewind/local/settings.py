@@ -46,14 +46,14 @@ def components(version: Version, port: int) -> list[Component]:
             Component(
                 "webserver", ("webserver", "--hostname", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"
             ),
-            Component("scheduler", ("scheduler", "--skip-serve-logs"), 5, "scheduler"),
-            Component("triggerer", ("triggerer", "--skip-serve-logs"), 5, "scheduler"),
+            Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler"),
+            Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler"),
         ]
     return [
         Component("api-server", ("api-server", "--host", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"),
-        Component("scheduler", ("scheduler", "--skip-serve-logs"), 5, "scheduler"),
-        Component("dag-processor", ("dag-processor",), 5, "scheduler"),
-        Component("triggerer", ("triggerer", "--skip-serve-logs"), 5, "scheduler"),
+        Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler"),
+        Component("dag-processor", ("dag-processor",), 3, "scheduler"),
+        Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler"),
     ]
 
 
