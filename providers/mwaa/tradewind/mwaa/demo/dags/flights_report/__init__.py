@@ -1,0 +1,1 @@
+"""A report on delayed flights: facts from the warehouse, drawn as one HTML page."""
