@@ -33,9 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", nargs="+", choices=TIMES, default=["30MB", "300MB"], help="default: 30MB 300MB")
     parser.add_argument("--rival", nargs="+", choices=RIVALS, default=RIVALS, help="default: all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, one after the other in turn (default: 3)")
-    parser.add_argument(
-        "--s3", choices=S3, default="disk", help="which S3 server (default: disk, see docs/benchmarks.md)"
-    )
+    parser.add_argument("--s3", choices=S3, default="disk", help="the S3 server (default: disk, which takes no CPU)")
     parser.add_argument("--folder", type=Path, help="where data and servers go (default: a temporary folder)")
     return parser.parse_args()
 

@@ -76,7 +76,7 @@ class Raw(Contender):
         from tradewind.local.postgres import binaries
 
         environment = {**os.environ, "PGPASSWORD": urlsplit(self.task.stage.dsn).password or ""}
-        arguments = [binaries() / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.task.stage.dsn]
+        arguments = [str(binaries() / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.task.stage.dsn]
         return lambda: subprocess.Popen([*arguments, "-c", command], env=environment)
 
 
@@ -103,9 +103,9 @@ class Ours(Contender):
         import psycopg2  # noqa: F401
         import smart_open.s3  # noqa: F401
         from tradewind.amazon.s3.files import S3File
-        from tradewind.postgres.tables import PostgresTable
 
         from tradewind.operators.dialect import CsvDialect
+        from tradewind.postgres.tables import PostgresTable
 
         dialect = CsvDialect(null=NULL) if key == SOURCE_KEY else CsvDialect()
         file = S3File(f"s3://{self.task.stage.bucket}/{key}", conn_id=LAKE, dialect=dialect)
@@ -152,7 +152,7 @@ class Official(Contender):
 
     def unload(self) -> Callable[[], object]:
         import boto3  # noqa: F401
-        import pandas  # noqa: F401
+        import pandas  # type: ignore[import-untyped]  # noqa: F401
         import psycopg2  # noqa: F401
         from airflow.providers.amazon.aws.transfers.sql_to_s3 import SqlToS3Operator
         from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: F401

@@ -1,4 +1,4 @@
-"""One run of one contender in a process of its own: ``python -m tests.bench.measure JSON`` prints what it took as JSON."""
+"""One run of one contender in a process of its own: ``python -m tests.bench.measure JSON`` prints JSON."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def main() -> None:
     contender = CONTENDERS[asked["name"]](task)
     work = getattr(contender, task.direction)()
     measured = (_measure_outside if contender.external else _measure_inside)(work)
-    sys.__stdout__.write(json.dumps(asdict(measured)) + "\n")
+    print("\n" + json.dumps(asdict(measured)))
 
 
 def run(name: str, task: Task, timeout: float) -> Measured:
@@ -108,8 +108,7 @@ def run(name: str, task: Task, timeout: float) -> Measured:
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.measure", json.dumps(asked)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=timeout,
         check=False,

@@ -115,8 +115,8 @@ def _seaweedfs(folder: Path) -> Iterator[tuple[str, int]]:
     identity = {"name": "admin", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
     ports = dict(zip(("master.port", "volume.port", "filer.port", "s3.port"), _free_ports(8)[::2], strict=True))
-    options = {
-        **{name: port for name, port in ports.items()},
+    options: dict[str, object] = {
+        **ports,
         **{f"{name}.grpc": port for name, port in zip(ports, _free_ports(4), strict=True)},
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,

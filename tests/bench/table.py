@@ -13,7 +13,7 @@ from statistics import median
 from tests.bench.measure import Measured
 
 HEAD = """\
-| | wall s, best (median) | ratio to psql, best (median) | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
+| | wall s, best (median) | against psql | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
 TITLES = {"load": "S3 CSV into PostgreSQL", "unload": "PostgreSQL into S3 CSV"}
