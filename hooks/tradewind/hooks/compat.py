@@ -5,7 +5,7 @@ Every other module imports these names from here and never asks for a version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow import __version__ as _version
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING or AIRFLOW_3:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
+        AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
@@ -37,6 +38,7 @@ else:
     from airflow.exceptions import (
         AirflowException,
         AirflowFailException,
+        AirflowNotFoundException,
         AirflowSensorTimeout,
         AirflowSkipException,
         AirflowTaskTimeout,
@@ -50,11 +52,31 @@ else:
     from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
     from airflow.utils.context import Context
 
+if TYPE_CHECKING:
+    from airflow.providers.standard.operators.python import PythonOperator
+    from airflow.sdk.execution_time.context import context_to_airflow_vars
+
+# Few modules use these, and each costs an import.
+_LAZY = {
+    "PythonOperator": ("airflow.providers.standard.operators.python", "airflow.operators.python"),
+    "context_to_airflow_vars": ("airflow.sdk.execution_time.context", "airflow.utils.operator_helpers"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name][0 if AIRFLOW_3 else 1]), name)
+
+
 __all__ = [
     "AIRFLOW_3",
     "AIRFLOW_VERSION",
     "AirflowException",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "AirflowSkipException",
     "AirflowTaskTimeout",
@@ -66,6 +88,8 @@ __all__ = [
     "Connection",
     "Context",
     "PokeReturnValue",
+    "PythonOperator",
     "TaskDeferred",
+    "context_to_airflow_vars",
     "get_current_context",
 ]
