@@ -33,3 +33,29 @@ def copy_lineage(source: Source, target: Target, result: CopyResult | None) -> O
         inputs=[InputDataset(namespace=read[0], name=read[1])] if read else [],
         outputs=[OutputDataset(namespace=written[0], name=written[1], outputFacets=facets)] if written else [],
     )
+
+
+def sql_lineage(hook: Any, sql: Any, database: str | None) -> OperatorLineage[Any, Any] | None:
+    """Return the datasets that a SQL text reads and writes, or None without the openlineage provider.
+
+    :param hook: a ``DbApiHook``
+    :param sql: the rendered text, or a list of texts
+    :param database: the database that the operator named
+    """
+    try:
+        from airflow.providers.openlineage.sqlparser import SQLParser
+    except ImportError:
+        return None
+    connection = hook.get_connection(hook.get_conn_id())
+    parser = SQLParser(
+        dialect=hook.get_openlineage_database_dialect(connection),
+        default_schema=hook.get_openlineage_default_schema(),
+    )
+    lineage: OperatorLineage[Any, Any] = parser.generate_openlineage_metadata_from_sql(
+        sql=sql if isinstance(sql, str) else list(sql),
+        hook=hook,
+        database_info=hook.get_openlineage_database_info(connection),
+        database=database,
+        sqlalchemy_engine=hook.get_sqlalchemy_engine(),
+    )
+    return lineage

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tradewind.hooks.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from tradewind.hooks.compat import Connection
 
 # Only for suggestions: which options there are, libpq is asked.
@@ -149,6 +151,42 @@ def duration(name: str, value: Any) -> str:
     if isinstance(value, bool) or not 0 <= seconds < 2_147_483:
         raise InvalidArgument(f'{name} must be seconds, or a text with a unit as "30s", not {value!r}')
     return f"{round(seconds * 1000)}ms"
+
+
+def make_url(options: Mapping[str, Any], scheme: str | None, query: Any) -> URL:
+    """Make SQLAlchemy's URL of libpq's options.
+
+    :param options: libpq's options
+    :param scheme: the extra's ``sqlalchemy_scheme``, psycopg2's by default
+    :param query: the extra's ``sqlalchemy_query``, further parameters
+    """
+    from sqlalchemy.engine import URL
+
+    left = dict(options)
+    user, password, database = (left.pop(name, None) for name in ("user", "password", "dbname"))
+    host, port = left.pop("host", None), left.pop("port", None)
+    several = host is not None and ("," in str(host) or str(host).startswith("/"))
+    if several:
+        left["host"] = _host_list(str(host), str(port or ""))
+    return URL.create(
+        scheme or "postgresql+psycopg2",
+        username=user,
+        password=password,
+        host=None if several else host,
+        port=None if several or port is None else int(port),
+        database=database,
+        query={
+            **{name: value if isinstance(value, tuple) else str(value) for name, value in left.items()},
+            **(query if isinstance(query, Mapping) else {}),
+        },
+    )
+
+
+def _host_list(host: str, port: str) -> str | tuple[str, ...]:
+    hosts, ports = host.split(","), port.split(",")
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    paired = tuple(f"{name}:{number}" if number else name for name, number in zip(hosts, ports, strict=False))
+    return paired[0] if len(paired) == 1 else paired
 
 
 def cursor_factory(name: str | None) -> Any:

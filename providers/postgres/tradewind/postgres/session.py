@@ -98,11 +98,6 @@ class PostgresSession:
         """Whether :meth:`cancel` was called: nothing runs on this session any more."""
         return self._cancelled.is_set()
 
-    @property
-    def notices(self) -> list[str]:
-        """The server's notices so far (psycopg2 keeps the last fifty)."""
-        return list(self.conn.notices)
-
     def execute(self, statement: str | sql.Composable, parameters: Parameters = None) -> int:
         """Run a statement.
 
@@ -124,6 +119,23 @@ class PostgresSession:
         with self.conn.cursor() as cur:
             self._run(cur, statement, parameters)
             return [tuple(row) for row in cur.fetchall()] if cur.description else []
+
+    def run(self, statement: str | sql.Composable, parameters: Parameters, handler: Callable[[Any], T]) -> T:
+        """Run a statement and hand its cursor to a function.
+
+        :param statement: SQL
+        :param parameters: values to bind
+        :param handler: takes the cursor; its value is returned
+        """
+        with self.conn.cursor() as cur:
+            self._run(cur, statement, parameters)
+            return handler(cur)
+
+    def take_notices(self) -> list[str]:
+        """Return the server's notices since the last call (psycopg2 keeps fifty), and forget them."""
+        found = [text.strip() for text in self.conn.notices]
+        del self.conn.notices[:]
+        return found
 
     def stream(
         self, statement: str | sql.Composable, parameters: Parameters = None, itersize: int = 5000
