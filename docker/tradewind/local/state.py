@@ -152,8 +152,9 @@ class State:
         write_private(self._running, json.dumps({"pid": me.pid, "started": me.create_time(), **facts}))
 
     def retire(self) -> None:
-        """Take the announcement back."""
-        self._running.unlink(missing_ok=True)
+        """Take the announcement back, if it is ours."""
+        if self._lock is not None:
+            self._running.unlink(missing_ok=True)
 
     def running(self) -> dict[str, Any] | None:
         """Return what :meth:`announce` wrote, or None when that process is gone (or its number belongs to another)."""

@@ -1,0 +1,146 @@
+"""``tradewind up``: start an environment and stay with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradewind.local.versions import DEFAULT, VERSIONS
+from tradewind.mwaa import folder
+from tradewind.mwaa.terminal import Terminal
+
+if TYPE_CHECKING:
+    from tradewind.local.environment import Environment
+
+HELP = "start a local environment for a folder and keep it in sync"
+TEXT = """
+Start Airflow, PostgreSQL and S3 for a folder laid out like the bucket of an MWAA environment: dags/ and, where you
+have them, plugins.zip or plugins/, requirements.txt, startup.sh. What you save in dags/ is in Airflow within seconds.
+Runs until Ctrl-C, which stops everything; what was written is there again at the next start.
+"""
+
+
+class Asked(Exception):
+    """SIGTERM: somebody asked for an orderly end."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("up", help=HELP, description=TEXT)
+    folder.add_arguments(parser)
+    parser.add_argument(
+        "--airflow",
+        choices=VERSIONS,
+        default=DEFAULT,
+        metavar="VERSION",
+        help=f"one of {', '.join(VERSIONS)} (default: {DEFAULT})",
+    )
+    parser.add_argument("--port", type=port, help="the web UI's port (default: the last one, or a free one)")
+    parser.add_argument(
+        "--constraints", type=Path, metavar="FILE", help="pins for requirements.txt (default: Airflow's published ones)"
+    )
+    parser.add_argument(
+        "--option",
+        type=option,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an Airflow configuration option as MWAA takes it, like core.default_timezone=utc; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print addresses and login as one JSON object when ready")
+    parser.set_defaults(run=run)
+
+
+def port(text: str) -> int:
+    """Return a port number.
+
+    :raises argparse.ArgumentTypeError: when it is none
+    """
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
+    return int(text)
+
+
+def option(text: str) -> tuple[str, str]:
+    """Return key and value of an option.
+
+    :raises argparse.ArgumentTypeError: when it is not of the form section.key=value
+    """
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an option: write section.key=value")
+    return key, value
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Start, tell, stay, stop."""
+    from tradewind.local.environment import Environment
+
+    began = time.monotonic()
+    environment = Environment(
+        arguments.path,
+        arguments.state,
+        arguments.airflow,
+        port=arguments.port,
+        constraints=arguments.constraints,
+        options=dict(arguments.option),
+        tell=terminal.warn,
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ask)
+    try:
+        with terminal.busy("starting PostgreSQL and S3"):
+            environment.start()
+            terminal.update("starting Airflow")
+            environment.wait_ready(progress=lambda names: terminal.update(f"starting {names}"))
+        facts = describe(environment, time.monotonic() - began)
+        terminal.data(json.dumps(facts) if arguments.json else summary(facts))
+        environment.wait()
+    except Asked:
+        return 0
+    finally:
+        # Once is enough: a second Ctrl-C must not leave half of it running.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        with terminal.busy("stopping"):
+            environment.stop()
+        terminal.tell("nothing runs any more")
+    return 0
+
+
+def describe(environment: Environment, seconds: float) -> dict[str, Any]:
+    """Return what a person or a program needs to use the environment."""
+    user, password = environment.login
+    return {
+        "airflow": environment.version.airflow,
+        "web": environment.web_url,
+        "user": user,
+        "password": password,
+        "s3": environment.s3_endpoint,
+        "bucket": environment.bucket,
+        "warehouse": environment.warehouse_dsn,
+        "state": str(environment.state.folder),
+        "seconds": round(seconds, 1),
+    }
+
+
+def summary(facts: dict[str, Any]) -> str:
+    """Return the same as text."""
+    return "\n".join(
+        (
+            f"Airflow {facts['airflow']} is ready after {facts['seconds']:.0f} s",
+            f"  web        {facts['web']}  (user {facts['user']}, password {facts['password']})",
+            f"  bucket     s3://{facts['bucket']} at {facts['s3']}  (connection aws_default)",
+            f"  warehouse  {facts['warehouse']}  (connections warehouse, postgres_default)",
+            f"  logs       {facts['state']}/logs",
+            "Ctrl-C stops it.",
+        )
+    )
+
+
+def _ask(*_: object) -> None:
+    raise Asked
