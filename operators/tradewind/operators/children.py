@@ -1,0 +1,267 @@
+"""The task's side of the guard: start it, speak with it, read what a command writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tradewind.hooks.errors import TransientError
+from tradewind.operators import guard
+
+LINE_LIMIT = 1 << 20
+"""Bytes after which a line is handed on in pieces."""
+GRACE = 3.0
+"""Seconds between SIGTERM and SIGKILL; Airflow 3 leaves a task that is told to end 5 seconds."""
+
+log = logging.getLogger(__name__)
+
+
+class GuardProcess:
+    """A running guard.
+
+    :param mode: ``run`` or ``watch``
+    :param order: what it is asked to do
+    :param stdout: where its standard output goes, as for ``subprocess.Popen``
+    """
+
+    def __init__(self, mode: str, order: Mapping[str, Any], stdout: int) -> None:
+        self.status, status = os.pipe()
+        try:
+            # A session of its own: a signal for the task's process group must not end the guard.
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(guard.__file__)), mode],
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=subprocess.STDOUT,
+                pass_fds=[status],
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self.status)
+            raise
+        finally:
+            os.close(status)
+        self.result: dict[str, Any] | None = None
+        self._heard = b""
+        self.say(json.dumps({**order, "task": os.getpid(), "status": status}).encode() + b"\n")
+
+    def say(self, data: bytes) -> None:
+        """Write to the guard; it may be gone."""
+        assert self.process.stdin is not None  # noqa: S101 (a pipe was asked for)
+        with contextlib.suppress(OSError):
+            os.write(self.process.stdin.fileno(), data) if len(data) < 512 else self._say_all(data)
+
+    def _say_all(self, data: bytes) -> None:
+        assert self.process.stdin is not None  # noqa: S101
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.process.stdin.fileno(), view) :]
+
+    def wait(self, seconds: float) -> dict[str, Any] | None:
+        """Wait for the guard's report.
+
+        :return: the report; None if it did not come in time
+        :raises TransientError: where the guard was killed
+        """
+        deadline = time.monotonic() + seconds
+        while self.result is None:
+            left = max(0.0, deadline - time.monotonic())
+            poll = select.poll()
+            poll.register(self.status, select.POLLIN)
+            if not poll.poll(left * 1000):
+                return None
+            self.read_status()
+        return self.result
+
+    def read_status(self) -> None:
+        """Read what there is of the report."""
+        if self.result is not None:
+            return
+        chunk = os.read(self.status, 4096)
+        if not chunk:
+            raise TransientError(f"the guard of the task's processes is gone (exit code {self.process.wait()})")
+        self._heard += chunk
+        if self._heard.endswith(b"\n"):
+            self.result = json.loads(self._heard)
+
+    def close(self) -> None:
+        """Let go of the pipes; a guard that still runs takes it as the task's end."""
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        if self.status >= 0:
+            os.close(self.status)
+            self.status = -1
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(guard.HARD + 2 * GRACE)
+
+
+class Command:
+    """A command below a guard: it ends, with all its descendants, when this process does.
+
+    :param argv: the program, by its path, and its arguments
+    :param env: its whole environment
+    :param cwd: the folder it runs in
+    :param grace: seconds between SIGTERM and SIGKILL when it is stopped
+    """
+
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: str, grace: float = GRACE) -> None:
+        order = {"argv": list(argv), "env": dict(env), "cwd": cwd, "grace": grace}
+        self.grace = grace
+        self.cut = False
+        self.guard = GuardProcess("run", order, subprocess.PIPE)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of its output, without line ends, while they come.
+
+        A line over ``LINE_LIMIT`` comes in pieces. The end is the guard's report: a process that escaped the guard
+        and holds the output open does not keep the task waiting.
+        """
+        buffer = bytearray()
+        for chunk in self._chunks():
+            buffer += chunk
+            *whole, rest = buffer.split(b"\n") if b"\n" in chunk else [buffer]
+            for line in whole:
+                yield from self._pieces(line)
+            buffer = bytearray(rest)
+            while len(buffer) > LINE_LIMIT:
+                self.cut = True
+                yield bytes(buffer[:LINE_LIMIT])
+                del buffer[:LINE_LIMIT]
+        if buffer:
+            yield bytes(buffer)
+
+    def _pieces(self, line: bytearray) -> Iterator[bytes]:
+        self.cut = len(line) > LINE_LIMIT
+        for start in range(0, len(line) or 1, LINE_LIMIT):
+            yield bytes(line[start : start + LINE_LIMIT])
+
+    def _chunks(self) -> Iterator[bytes]:
+        out = self.guard.process.stdout
+        assert out is not None  # noqa: S101 (a pipe was asked for)
+        poll = select.poll()
+        poll.register(out.fileno(), select.POLLIN)
+        poll.register(self.guard.status, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(0 if self.guard.result else None))
+            if out.fileno() in ready:
+                chunk = os.read(out.fileno(), 1 << 16)
+                if chunk:
+                    yield chunk
+                    continue
+                poll.unregister(out.fileno())
+                self.guard.wait(guard.HARD + guard.SETTLE + self.grace)
+                return
+            if self.guard.result is not None:
+                return
+            if self.guard.status in ready:
+                self.guard.read_status()
+
+    def result(self) -> tuple[int | None, int]:
+        """Return the exit code, -N for signal N, and how many processes were ended after it.
+
+        :raises TransientError: where the guard was killed
+        """
+        done = self.guard.wait(guard.HARD + self.grace)
+        if done is None:
+            raise TransientError("the command closed its output but neither it nor its guard ended")
+        return done["code"], done["ended"]
+
+    def stop(self) -> int:
+        """End the command and all its descendants.
+
+        :return: how many processes were ended
+        """
+        if self.guard.result is None:
+            self.guard.say(b"k")
+            with contextlib.suppress(TransientError):
+                self.guard.wait(self.grace + guard.HARD)
+        return self.guard.result["ended"] if self.guard.result else 0
+
+    def close(self) -> None:
+        """Let go of everything; what still runs is ended."""
+        self.guard.close()
+
+
+class Watch:
+    """A guard over the processes that this process starts itself, by whatever means.
+
+    It finds them below this process, in its process group where it leads one, by a mark in the environment, and by
+    the word of children that Python forked. Only a process that is started by other means than Python's with an emptied
+    environment, in a session of its own, within ``guard.SNAPSHOT`` seconds before the task is killed, is missed.
+
+    :param grace: seconds between SIGTERM and SIGKILL when the processes are ended
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
+        self.grace = grace
+        self.mark = uuid.uuid4().hex
+        self._before = os.environ.get(guard.MARK)
+        order = {"grace": grace, "mark": self.mark, "leader": os.getpgrp() == os.getpid()}
+        self.guard = GuardProcess("watch", order, subprocess.DEVNULL)
+        os.environ[guard.MARK] = self.mark
+        # Orphans stay below this process, so that the guard sees them.
+        guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1)
+        _announce_to(self.guard)
+
+    @classmethod
+    def start(cls, grace: float = GRACE) -> Watch | None:
+        """Start watching, None where the system cannot (no Linux)."""
+        if not guard.LINUX:
+            log.info("processes started by the task are not watched on %s: that needs Linux", sys.platform)
+            return None
+        return cls(grace)
+
+    def goodbye(self) -> None:
+        """Stop watching; what runs is left alone."""
+        self._finish(b"b")
+
+    def stop(self) -> int:
+        """End all processes that this process has started.
+
+        :return: how many were ended
+        """
+        return self._finish(b"k")
+
+    def _finish(self, word: bytes) -> int:
+        if self.guard.status < 0:
+            return 0
+        _announce_to(None)
+        self.guard.say(word)
+        with contextlib.suppress(TransientError):
+            self.guard.wait(self.grace + guard.HARD)
+        self.guard.close()
+        guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 0)
+        if self._before is None:
+            os.environ.pop(guard.MARK, None)
+        else:
+            os.environ[guard.MARK] = self._before
+        return self.guard.result["ended"] if self.guard.result else 0
+
+
+_watching: GuardProcess | None = None
+_hooked = False
+
+
+def _announce_to(process: GuardProcess | None) -> None:
+    global _watching, _hooked
+    _watching = process
+    if not _hooked:
+        _hooked = True
+        os.register_at_fork(after_in_child=_announce)
+
+
+def _announce() -> None:
+    if _watching is not None:
+        _watching.say(b"+%d;" % os.getpid())
