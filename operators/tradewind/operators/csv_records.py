@@ -1,0 +1,430 @@
+"""Streams of CSV bytes: what encoding they have, what their header says, and where their records end.
+
+The bytes of a UTF-8 file pass through untouched; nothing here looks at single fields of data. A record ends at a line
+end outside quotes, and a quote is counted wherever it stands, as PostgreSQL's ``COPY`` does: both must agree on
+where records end.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tradewind.hooks.errors import DataError
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import Part, Readable
+
+CHUNK = 1 << 18
+HEADER_LIMIT = 1 << 20
+RECORD_LIMIT = 32 << 20
+
+# The longer marks first: UTF-32's begins with UTF-16's (Unicode 15.0, section 2.6, table 2-4).
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_AS_IS = frozenset({"utf-8", "utf-8-sig", "ascii"})
+
+
+class Pushback:
+    """A stream whose first bytes were read before, and are given again.
+
+    :param stream: the rest
+    :param head: the bytes read before
+    """
+
+    def __init__(self, stream: Readable, head: bytes) -> None:
+        self._stream = stream
+        self._head = head
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, the first bytes first."""
+        if not self._head:
+            return self._stream.read(size)
+        if size < 0:
+            data, self._head = self._head + self._stream.read(), b""
+        else:
+            data, self._head = self._head[:size], self._head[size:]
+        return data
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+
+class Transcoder:
+    """A stream in another encoding, read as UTF-8.
+
+    :param stream: the bytes as they are
+    :param encoding: a Python codec's name
+    :param name: the file, for messages
+    :param skipped: how many bytes of the file came before
+    """
+
+    def __init__(self, stream: Readable, encoding: str, name: str, skipped: int = 0) -> None:
+        self._stream = stream
+        self._encoding = encoding
+        self._name = name
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._fed = skipped
+        self._lines = 1
+        self._ready = b""
+        self._ended = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes of UTF-8.
+
+        :raises DataError: where the bytes are not in the encoding, with offset and line
+        """
+        while not self._ended and (size < 0 or not self._ready):
+            raw = self._stream.read(size if size > 0 else CHUNK)
+            self._fed += len(raw)
+            self._ended = not raw
+            text = self._decode(raw)
+            self._lines += text.count("\n")
+            self._ready += text.encode()
+        data, self._ready = (self._ready, b"") if size < 0 else (self._ready[:size], self._ready[size:])
+        return data
+
+    def _decode(self, raw: bytes) -> str:
+        try:
+            return self._decoder.decode(raw, final=self._ended)
+        except UnicodeError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: UnicodeError) -> DataError:
+        if not isinstance(error, UnicodeDecodeError):
+            return DataError(f"{self._name} is not {self._encoding}: {error}", source=self._name, line=self._lines)
+        offset = self._fed - len(error.object) + error.start
+        good = error.object[: error.start].decode(error.encoding, "replace")
+        line = self._lines + good.count("\n")
+        wrong = error.object[error.start : error.end][:4].hex(" ")
+        return DataError(
+            f"{self._name} is not {self._encoding}: bytes {wrong} at offset {offset:,} (line {line:,}): {error.reason}",
+            source=self._name,
+            line=line,
+            value=wrong,
+        )
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+
+@dataclass
+class CsvInput:
+    """One part of a source, open: UTF-8, its header read.
+
+    :param name: the file, for messages
+    :param stream: the records that follow the header
+    :param dialect: how they are written
+    :param header: the bytes of the header record, its line end included; none where there is no header
+    :param names: the names of the fields, None where nothing names them
+    :param line_end: what ends a line: LF (which CRLF ends with too) or a bare CR
+    :param crlf: whether lines end with CRLF
+    :param empty: whether there is no byte at all
+    """
+
+    name: str
+    stream: Readable
+    dialect: CsvDialect
+    header: bytes = b""
+    names: tuple[str, ...] | None = None
+    line_end: bytes = b"\n"
+    crlf: bool = False
+    empty: bool = False
+
+    @property
+    def header_lines(self) -> int:
+        """How many lines the header takes."""
+        return self.header.count(self.line_end) or (1 if self.header else 0)
+
+    def whole(self) -> Readable:
+        """Return the stream with its header in front."""
+        return Pushback(self.stream, self.header) if self.header else self.stream
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.stream.close()
+
+
+def open_csv(part: Part) -> CsvInput:
+    """Open a part: find its encoding, read its header.
+
+    :param part: what to open
+    :return: the records, as UTF-8
+    :raises DataError: where the bytes are not in the encoding, or the header cannot be one
+    """
+    raw = part.open()
+    try:
+        stream = as_utf8(raw, part.dialect.encoding, part.name)
+        return _with_header(part, stream)
+    except BaseException:
+        raw.close()
+        raise
+
+
+def as_utf8(stream: Readable, encoding: str, name: str) -> Readable:
+    """Return the stream as UTF-8 without a byte order mark.
+
+    :param stream: bytes in any encoding
+    :param encoding: the encoding as stated; a byte order mark wins over it
+    :param name: the file, for messages
+    """
+    head, skipped = b"", 0
+    while len(head) < 4 and (more := stream.read(4 - len(head))):
+        head += more
+    for mark, marked in _MARKS:
+        if head.startswith(mark):
+            head, encoding, skipped = head[len(mark) :], marked, len(mark)
+            break
+    whole: Readable = Pushback(stream, head)
+    return whole if codecs.lookup(encoding).name in _AS_IS else Transcoder(whole, encoding, name, skipped)
+
+
+def _with_header(part: Part, stream: Readable) -> CsvInput:
+    dialect = part.dialect
+    data, end = _first_record(stream, dialect, part.name)
+    result = CsvInput(part.name, stream, dialect, names=part.columns, empty=not data)
+    record = data[:end]
+    result.line_end, result.crlf = _line_end(record)
+    if dialect.header and data:
+        result.header = record
+        found = header_names(record, dialect, part.name)
+        if part.columns is None:
+            result.names = found
+        data = data[end:]
+    result.stream = Pushback(stream, data)
+    return result
+
+
+def _first_record(stream: Readable, dialect: CsvDialect, name: str) -> tuple[bytes, int]:
+    limit = HEADER_LIMIT if dialect.header else RECORD_LIMIT
+    data = b""
+    while True:
+        more = stream.read(CHUNK)
+        data += more
+        end = first_record_end(data, dialect, at_end=not more)
+        if end or not more:
+            return data, end or len(data)
+        if len(data) > limit:
+            what = "header" if dialect.header else "first record"
+            raise DataError(
+                f"{name}: the {what} does not end within {limit:,} bytes: is a quote ({dialect.quote}) left open?",
+                source=name,
+                line=1,
+            )
+
+
+def _line_end(record: bytes) -> tuple[bytes, bool]:
+    if record.endswith(b"\r\n"):
+        return b"\n", True
+    return (b"\r", False) if record.endswith(b"\r") else (b"\n", False)
+
+
+def header_names(record: bytes, dialect: CsvDialect, name: str) -> tuple[str, ...]:
+    """Return the names that a header record holds.
+
+    :param record: the record, in UTF-8
+    :param dialect: how it is written
+    :param name: the file, for messages
+    :raises DataError: where it is no header: NUL bytes, bytes that are not UTF-8, empty or repeated names
+    """
+    if b"\0" in record:
+        raise DataError(
+            f"{name}: the header holds NUL bytes: if the file is UTF-16, say encoding='utf-16-le'", source=name, line=1
+        )
+    try:
+        text = record.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{name}: the header is not UTF-8 (byte 0x{record[error.start]:02x} at offset {error.start:,}): "
+            "say which encoding the file has, as encoding='latin-1'",
+            source=name,
+            line=1,
+        ) from error
+    names = split_record(text, dialect)
+    _check_names(names, name)
+    return names
+
+
+def split_record(text: str, dialect: CsvDialect) -> tuple[str, ...]:
+    """Return the fields of one record.
+
+    :param text: the record, with or without its line end
+    :param dialect: how it is written
+    """
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        doublequote=dialect.escape_char == dialect.quote,
+        escapechar=None if dialect.escape_char == dialect.quote else dialect.escape_char,
+    )
+    return tuple(next(reader, ()))
+
+
+def _check_names(names: tuple[str, ...], name: str) -> None:
+    if not names:
+        raise DataError(f"{name}: the header is an empty line: it must name the columns", source=name, line=1)
+    for number, column in enumerate(names, 1):
+        if not column.strip():
+            raise DataError(f"{name}: column {number} of {len(names)} has no name in the header", source=name, line=1)
+    if len(set(names)) < len(names):
+        twice = next(column for column in names if names.count(column) > 1)
+        raise DataError(
+            f"{name}: the header names the column {twice!r} {names.count(twice)} times",
+            source=name,
+            line=1,
+            column=twice,
+        )
+
+
+def delimiter_hint(names: tuple[str, ...], dialect: CsvDialect) -> str:
+    """Say which delimiter was meant where a header of one field shows another one; else nothing.
+
+    :param names: the header's fields
+    :param dialect: how it was read
+    """
+    if len(names) != 1:
+        return ""
+    for other, shown in ((";", "';'"), ("\t", r"'\t'"), ("|", "'|'"), (",", "','")):
+        if other in names[0] and other != dialect.delimiter:
+            return f"the whole header is one field that holds {shown}: is the file written with delimiter={shown}?"
+    return ""
+
+
+class Scanner:
+    """Find where records end, by the rules of one dialect.
+
+    :param dialect: how the records are written
+    """
+
+    def __init__(self, dialect: CsvDialect) -> None:
+        self._quote = dialect.quote.encode()
+        quote, escape = re.escape(self._quote), re.escape(dialect.escape_char.encode())
+        self._doubled = dialect.escape_char == dialect.quote
+        # A quoted stretch; the escape means something within quotes only.
+        self._quoted = re.compile(
+            b"%s[^%s]*%s?" % (quote, quote, quote)
+            if self._doubled
+            else b"%s(?:[^%s%s]|%s.)*+(?:%s)?" % (quote, quote, escape, escape, quote),
+            re.DOTALL,
+        )
+
+    def last_end(self, data: bytes, line_end: bytes) -> int:
+        """Return how many bytes of ``data`` are whole records, 0 for none.
+
+        :param data: bytes that begin with a record
+        :param line_end: what ends a line
+        """
+        if not self._doubled:
+            return self._last_end_escaped(data, line_end)
+        end = data.rfind(line_end) + 1
+        quotes = data.count(self._quote, 0, end)
+        while end and quotes & 1:
+            before = data.rfind(line_end, 0, end - 1) + 1
+            quotes -= data.count(self._quote, before, end)
+            end = before
+        return end
+
+    def _last_end_escaped(self, data: bytes, line_end: bytes) -> int:
+        last = floor = 0
+        for match in self._quoted.finditer(data):
+            found = data.rfind(line_end, floor, match.start()) + 1
+            last, floor = found or last, match.end()
+        tail_open = floor == len(data) and floor > 0 and self._is_open(data)
+        found = 0 if tail_open else data.rfind(line_end, floor) + 1
+        return found or last
+
+    def _is_open(self, data: bytes) -> bool:
+        final = None
+        for final in self._quoted.finditer(data):  # noqa: B007 (the last one counts)
+            pass
+        return final is not None and (len(final.group()) < 2 or not final.group().endswith(self._quote))
+
+    def records(self, data: bytes, line_end: bytes) -> Iterator[bytes]:
+        """Yield the records of a block one by one; for the path of errors, it is not fast.
+
+        :param data: whole records; the last one may lack its line end
+        :param line_end: what ends a line
+        """
+        start = position = 0
+        while start < len(data):
+            position = self._next_end(data, start, line_end)
+            yield data[start:position]
+            start = position
+
+    def _next_end(self, data: bytes, start: int, line_end: bytes) -> int:
+        position = start
+        while True:
+            end = data.find(line_end, position)
+            quote = data.find(self._quote, position, len(data) if end < 0 else end)
+            if quote < 0:
+                return len(data) if end < 0 else end + 1
+            match = self._quoted.match(data, quote)
+            position = match.end() if match else quote + 1
+
+
+def first_record_end(data: bytes, dialect: CsvDialect, *, at_end: bool) -> int:
+    """Return where the first record ends, its line end included; 0 where more bytes are needed to tell.
+
+    :param data: bytes that begin with a record
+    :param dialect: how it is written
+    :param at_end: whether no more bytes follow
+    """
+    scanner = Scanner(dialect)
+    line_feed = scanner._next_end(data, 0, b"\n")
+    bare = scanner._next_end(data, 0, b"\r")
+    end = min(line_feed, bare)
+    if end == bare < line_feed and data[end : end + 1] == b"\n":
+        end += 1
+    complete = data[end - 1 : end] in (b"\n", b"\r") and (end < len(data) or data[end - 1 : end] == b"\n")
+    return end if complete or at_end else 0
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records of a file.
+
+    :param data: their bytes
+    :param line: the line of the first one, counted from 1 in the file
+    """
+
+    data: bytes
+    line: int
+
+
+def blocks(source: CsvInput, size: int) -> Iterator[Block]:
+    """Cut the records that follow the header into blocks.
+
+    :param source: the file
+    :param size: bytes of a block, about; a longer record makes a longer block
+    :raises DataError: where a record does not end within 32 MiB
+    """
+    scanner = Scanner(source.dialect)
+    line = source.header_lines + 1
+    rest = b""
+    while data := source.stream.read(size):
+        data = rest + data
+        end = scanner.last_end(data, source.line_end)
+        if end:
+            yield Block(data[:end], line)
+            line += data.count(source.line_end, 0, end)
+        elif len(data) > RECORD_LIMIT:
+            raise DataError(
+                f"{source.name}, line {line:,}: the record does not end within {RECORD_LIMIT:,} bytes: "
+                f"is a quote ({source.dialect.quote}) left open?",
+                source=source.name,
+                line=line,
+            )
+        rest = data[end:]
+    if rest:
+        yield Block(rest, line)

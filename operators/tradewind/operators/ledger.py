@@ -1,0 +1,62 @@
+"""What every ledger shares: the names of a copy, and its result kept as JSON.
+
+A ledger is a table in the target's database. A load writes its row there in the transaction that holds its rows, under
+the copy's token: whoever comes second with the same token finds it, waits for it, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading
+
+
+def copy_token(request: CopyRequest, reading: Reading, target: str) -> str:
+    """Name this copy of this input into this target.
+
+    :param request: what is to be done
+    :param reading: the input
+    :param target: the target's full name
+    :return: 64 hexadecimal digits
+    """
+    return request.token(_identity(request, reading, target))
+
+
+def reload_token(request: CopyRequest, reading: Reading, target: str) -> str:
+    """Name the forced copy of an input: a retry of it is the same work, a person's clear is new work.
+
+    :param request: what is to be done
+    :param reading: the input
+    :param target: the target's full name
+    :return: 64 hexadecimal digits
+    """
+    return request.work.token(_identity(request, reading, target) + " reload")
+
+
+def _identity(request: CopyRequest, reading: Reading, target: str) -> str:
+    return json.dumps([reading.fingerprint, target, request.mode, list(request.key)])
+
+
+def recorded(result: CopyResult) -> str:
+    """Write a result as the ledger keeps it.
+
+    :param result: what a load did
+    :return: JSON
+    """
+    return json.dumps(result.as_dict())
+
+
+def recalled(kept: Mapping[str, Any] | str | None, loaded_at: str) -> CopyResult:
+    """Read a result that a ledger kept.
+
+    :param kept: what :func:`recorded` wrote, parsed or not
+    :param loaded_at: when it was loaded, ISO 8601
+    """
+    values = json.loads(kept) if isinstance(kept, str) else dict(kept or {})
+    known = {item.name for item in fields(CopyResult)}
+    return CopyResult(
+        **{**{name: value for name, value in values.items() if name in known}, "loaded_before": loaded_at}
+    )

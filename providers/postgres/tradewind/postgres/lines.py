@@ -1,0 +1,65 @@
+"""The line of a record as the server counts, and as an editor shows it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv
+from tradewind.operators.ends import Part
+
+
+class ServerLines:
+    """The server's way of counting the lines of a COPY.
+
+    It counts line ends within quotes only if they are of the file's kind, CR for CRLF; and until it has seen the
+    first line end, CR alone. The line it names is the last one of the record.
+
+    :param source: the file, its header read
+    """
+
+    def __init__(self, source: CsvInput) -> None:
+        self._mark = b"\r" if source.crlf or source.line_end == b"\r" else b"\n"
+
+    def counted(self, record: bytes, *, first: bool) -> int:
+        """Return by how much a record raises the server's count.
+
+        :param record: its bytes
+        :param first: whether it is the first of its COPY
+        """
+        return 1 + record.rstrip(b"\r\n").count(b"\r" if first else self._mark)
+
+    def find(self, records: Iterable[bytes], line: int) -> int | None:
+        """Return the index of the record at a line.
+
+        :param records: all records of the COPY
+        :param line: as the server counts
+        """
+        at = 0
+        for index, record in enumerate(records):
+            at += self.counted(record, first=index == 0)
+            if at >= line:
+                return index
+        return None
+
+
+def line_in_file(part: Part, line: int) -> int:
+    """Return the line at which an editor shows a record, reading the file again where the server counts otherwise.
+
+    :param part: the file, copied with its header
+    :param line: as the server counts
+    """
+    source = open_csv(part)
+    with contextlib.closing(source):
+        if not source.crlf:
+            return line  # LF within quotes is counted; CR files have no other line end
+        lines, scanner = ServerLines(source), Scanner(source.dialect)
+        at = lines.counted(source.header, first=True) if source.header else 0
+        for block in blocks(source, 1 << 20):
+            shown = block.line
+            for record in scanner.records(block.data, source.line_end):
+                at += lines.counted(record, first=at == 0)
+                if at >= line:
+                    return shown
+                shown += record.count(source.line_end)
+        return line

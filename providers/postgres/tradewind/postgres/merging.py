@@ -1,0 +1,156 @@
+# ruff: noqa: S608 (names are parsed and quoted, values are bound)
+"""Merging staged rows into a table: new keys are inserted, changed rows are updated, equal ones are left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tradewind.hooks.errors import DataError
+from tradewind.postgres.catalog import Table
+from tradewind.postgres.names import listed, quoted, shown
+
+if TYPE_CHECKING:
+    from tradewind.postgres.session import PostgresSession
+
+STAGE = '"tradewind_stage"'
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did, in rows."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+def stage_table(session: PostgresSession, table: Table, columns: tuple[str, ...]) -> None:
+    """Make the temporary table that takes the input; it has the target's types, checks and NOT NULLs.
+
+    :param session: the load's transaction; the table goes with it
+    :param table: the target
+    :param columns: the columns of the input: only they must have values
+    """
+    generated = " INCLUDING GENERATED" if any(column.generated for column in table.columns) else ""
+    session.execute(
+        f"CREATE TEMPORARY TABLE {STAGE} (LIKE {table.name.sql} INCLUDING DEFAULTS INCLUDING CONSTRAINTS{generated}) "
+        "ON COMMIT DROP"
+    )
+    others = [column.name for column in table.columns if column.name not in columns and not column.generated]
+    for name in others:
+        session.execute(f"ALTER TABLE {STAGE} ALTER {quoted(name)} DROP NOT NULL, ALTER {quoted(name)} DROP DEFAULT")
+
+
+def merge(session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+    """Merge the staged rows.
+
+    :param session: the load's transaction
+    :param table: the target
+    :param columns: the columns of the input
+    :param key: those that identify a row
+    :raises DataError: where a key is NULL or stands twice, in the input or in the table
+    """
+    staged = session.query(f"SELECT count(*) FROM {STAGE}")[0][0]
+    session.execute(f"ANALYZE {STAGE}")
+    _refuse_nulls(session, key)
+    _refuse_duplicates(session, key)
+    if frozenset(key) in table.unique and table.kind == "r":
+        inserted, updated = _by_index(session, table, columns, key)
+    else:
+        inserted, updated = _under_lock(session, table, columns, key)
+    return Merged(inserted, updated, staged - inserted - updated)
+
+
+def _refuse_nulls(session: PostgresSession, key: tuple[str, ...]) -> None:
+    counts = ", ".join(f"count(*) FILTER (WHERE {quoted(name)} IS NULL)" for name in key)
+    for name, count in zip(key, session.query(f"SELECT {counts} FROM {STAGE}")[0], strict=True):
+        if count:
+            raise DataError(f"key: column {name!r} is NULL in {count:,} records of the input", column=name)
+
+
+def _refuse_duplicates(session: PostgresSession, key: tuple[str, ...]) -> None:
+    texts = ", ".join(f"{quoted(name)}::text" for name in key)
+    rows = session.query(
+        f"SELECT {texts}, count(*), count(*) OVER () FROM {STAGE} GROUP BY {listed(key)} HAVING count(*) > 1 LIMIT 3"
+    )
+    if rows:
+        examples = "; ".join(f"({shown([str(v) for v in row[:-2]])}) {row[-2]} times" for row in rows)
+        raise DataError(
+            f"key ({shown(key)}) is not unique in the input: {rows[0][-1]:,} keys stand more than once: {examples}",
+            column=key[0],
+            value=", ".join(str(value) for value in rows[0][:-2])[:200],
+        )
+
+
+def _by_index(
+    session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
+) -> tuple[int, int]:
+    changing = _changing(table, columns, key)
+    action = "NOTHING"
+    if changing:
+        sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changing)
+        action = f"UPDATE SET {sets} WHERE {_differs(table, changing, 't', 'excluded')}"
+    # A row that was just inserted has no xmax; one that ON CONFLICT updated was locked first, which sets it.
+    row = session.query(
+        f"WITH written AS (INSERT INTO {table.name.sql} AS t ({listed(columns)}) {_overriding(table, columns)}"
+        f"SELECT {listed(columns)} FROM {STAGE} ON CONFLICT ({listed(key)}) DO {action} "
+        "RETURNING (xmax = 0) AS inserted) "
+        "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written"
+    )[0]
+    return row[0], row[1]
+
+
+def _under_lock(
+    session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
+) -> tuple[int, int]:
+    """Merge without an index that ON CONFLICT could use: nobody else may write meanwhile."""
+    session.execute(f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE")
+    same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
+    _refuse_ambiguous(session, table, key, same)
+    changing = _changing(table, columns, key)
+    updated = 0
+    if changing:
+        sets = ", ".join(f"{quoted(name)} = s.{quoted(name)}" for name in changing)
+        updated = session.execute(
+            f"UPDATE {table.name.sql} AS t SET {sets} FROM {STAGE} AS s "
+            f"WHERE {same} AND ({_differs(table, changing, 't', 's')})"
+        )
+    inserted = session.execute(
+        f"INSERT INTO {table.name.sql} ({listed(columns)}) {_overriding(table, columns)}"
+        f"SELECT {listed(columns, 's.')} FROM {STAGE} AS s "
+        f"WHERE NOT EXISTS (SELECT FROM {table.name.sql} AS t WHERE {same})"
+    )
+    return inserted, updated
+
+
+def _refuse_ambiguous(session: PostgresSession, table: Table, key: tuple[str, ...], same: str) -> None:
+    texts = ", ".join(f"s.{quoted(name)}::text" for name in key)
+    rows = session.query(
+        f"SELECT {texts}, count(*) FROM {STAGE} AS s JOIN {table.name.sql} AS t ON {same} "
+        f"GROUP BY {listed(key, 's.')} HAVING count(*) > 1 LIMIT 1"
+    )
+    if rows:
+        value = ", ".join(str(value) for value in rows[0][:-1])
+        raise DataError(
+            f"key ({shown(key)}) is not unique in table {table.name}: ({value}) stands there {rows[0][-1]} times",
+            column=key[0],
+            value=value[:200],
+        )
+
+
+def _changing(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
+    return [name for name in columns if name not in key and table.column(name).identity != "a"]
+
+
+def _differs(table: Table, columns: list[str], one: str, other: str) -> str:
+    def term(name: str) -> str:
+        cast = "" if table.column(name).comparable else "::text"
+        return f"{one}.{quoted(name)}{cast} IS DISTINCT FROM {other}.{quoted(name)}{cast}"
+
+    return " OR ".join(term(name) for name in columns)
+
+
+def _overriding(table: Table, columns: tuple[str, ...]) -> str:
+    always = any(table.column(name).identity == "a" for name in columns)
+    return "OVERRIDING SYSTEM VALUE " if always else ""

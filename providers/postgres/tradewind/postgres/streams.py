@@ -1,0 +1,167 @@
+"""Byte streams on their way into COPY and out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import queue
+import re
+import threading
+from collections.abc import Callable
+from typing import BinaryIO, cast
+
+from tradewind.hooks.errors import ConnectionFailed, DataError
+from tradewind.operators.csv_records import CsvInput
+from tradewind.operators.ends import Readable
+from tradewind.operators.progress import Progress
+
+# 256 KiB costs the least CPU of 64 KiB to 1 MiB, within noise; eight of them wait at most.
+BUFFER = 1 << 18
+WAITING = 8
+
+_END_MARK = re.compile(rb"(?:\A|[\r\n])\\\.(?:[\r\n]|\Z)")
+
+
+class Counted:
+    """A stream whose bytes are counted as they pass.
+
+    :param stream: the bytes
+    :param progress: takes the counts
+    :param source: where they come from
+    :param guard_end: whether to refuse a line ``\\.``, which servers before 18 take for the end of the input
+    """
+
+    def __init__(self, stream: Readable, progress: Progress, source: CsvInput, *, guard_end: bool) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._source = source
+        self._guard_end = guard_end
+        self._tail = b"\n"
+        self.bytes = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes.
+
+        :raises DataError: where a line would end the copy before the end of the input
+        """
+        data = self._stream.read(size)
+        if self._guard_end:
+            self._look(data)
+        self.bytes += len(data)
+        self._progress.add(len(data))
+        return data
+
+    def _look(self, data: bytes) -> None:
+        if not data or b"\\." in data or b"\\" in self._tail:
+            seen = self._tail + data
+            # A mark at the very end of the bytes so far may go on: it is looked at with the next ones.
+            for match in _END_MARK.finditer(seen):
+                if match.end() < len(seen) or seen[match.end() - 1 : match.end()] in (b"\r", b"\n") or not data:
+                    name = self._source.name
+                    raise DataError(
+                        f"{name}: a line holds nothing but \\. (near byte {self.bytes:,}), which PostgreSQL before 18 "
+                        "takes for the end of the input: quote the field",
+                        source=name,
+                        value="\\.",
+                    )
+        self._tail = (self._tail + data[-4:])[-4:] if len(data) < 4 else data[-4:]
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._stream.close()
+
+
+class _Feed(io.RawIOBase):
+    """Puts what a BufferedWriter flushes into a queue: psycopg2 calls C for each row, Python for each buffer."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object, /) -> int:
+        taken = bytes(cast("bytes", data))
+        self._put(taken)
+        return len(taken)
+
+
+class CopyStream:
+    """The bytes of a ``COPY ... TO STDOUT`` that runs in a thread, to be read as they come, in bounded memory.
+
+    :param run: runs the COPY into the file it is given; returns the number of rows
+    :param stop: stops it from another thread
+    :param end: lets go of the connection, called once when the COPY is over
+    """
+
+    def __init__(self, run: Callable[[BinaryIO], int], stop: Callable[[], None], end: Callable[[], None]) -> None:
+        self._run = run
+        self._stop = stop
+        self._end = end
+        self._queue: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._rest = memoryview(b"")
+        self._failure: BaseException | None = None
+        self._closed = threading.Event()
+        self._ended = False
+        self.rows: int | None = None
+        self._thread = threading.Thread(target=self._work, name="tradewind-copy-out", daemon=True)
+        self._thread.start()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes; what the query raises is raised here."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if not self._rest and not self._ended:
+            self._next()
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data.obj if data.nbytes == len(data.obj) else bytes(data)  # type: ignore[return-value, arg-type]
+
+    def _next(self) -> None:
+        if self._closed.is_set():
+            raise ValueError("the stream is closed")
+        data = self._queue.get()
+        if data is not None:
+            self._rest = memoryview(data)
+            return
+        self._ended = True
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        feed = io.BufferedWriter(_Feed(self._put), BUFFER)
+        try:
+            rows = self._run(feed)
+            feed.flush()
+            self.rows = rows
+        except BaseException as error:
+            self._failure = error
+        finally:
+            with contextlib.suppress(Exception):
+                self._end()
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                return self._queue.put(None, timeout=1.0)
+        return None
+
+    def _put(self, data: bytes) -> None:
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(data, timeout=1.0)
+                return
+        raise ConnectionFailed("nobody reads the copy any more")
+
+    def close(self) -> None:
+        """Stop the COPY if it still runs, and wait for its end."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        if self._thread.is_alive() and not self._ended:
+            self._stop()
+        while self._thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                self._queue.get_nowait()
+            self._thread.join(0.05)

@@ -1,0 +1,178 @@
+# ruff: noqa: S608 (names are parsed and quoted, values are bound)
+"""PostgreSQL tables and queries as the ends of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source, Target
+from tradewind.operators.progress import Progress
+from tradewind.postgres.names import TableName
+
+if TYPE_CHECKING:
+    from tradewind.hooks.work import Work
+    from tradewind.postgres.hooks import PostgresHook
+
+LEDGER = "tradewind_ledger"
+LEDGER_DAYS = 90
+
+
+class _PostgresEnd:
+    """What the ends in PostgreSQL share: a connection, found when it is needed."""
+
+    conn_id: str
+    _hook: PostgresHook | None = None
+
+    def _connect(self) -> PostgresHook:
+        # The hook imports Airflow's SQL base: an author's DAG does not pay for it.
+        from tradewind.postgres.hooks import PostgresHook
+
+        self._hook = PostgresHook(self.conn_id)
+        return self._hook
+
+    def cancel(self) -> None:
+        """Stop what runs in the server; called from another thread or a signal handler."""
+        if self._hook is not None:
+            self._hook.cancel()
+
+    def _namespace(self) -> tuple[str, str] | None:
+        """Return OpenLineage's namespace and the database, None where the connection is not there."""
+        try:
+            conn = self._connect().connection
+        except Exception:
+            return None
+        return f"postgres://{conn.host or 'localhost'}:{conn.port or 5432}", conn.schema or conn.login or "postgres"
+
+
+class PostgresTable(_PostgresEnd, Source, Target):
+    """A table in PostgreSQL, to be loaded or unloaded by ``COPY``.
+
+    A load is one transaction together with its entry in the ledger, a table beside the target: a try that is killed
+    leaves nothing, a retry after success loads nothing. The columns of the input are matched to the table's by name.
+    In columns of numbers, dates, times, booleans and uuids an empty field is NULL even if it is quoted.
+
+    :param table: the table, as SQL writes it: ``flights``, ``staging.flights``, ``staging."Flights 2013"``
+    :param conn_id: Airflow's connection
+    :param ledger: the ledger's table, ``tradewind_ledger`` in the target's schema by default
+    :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("table", "conn_id", "ledger")
+    creates: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        conn_id: str = "postgres_default",
+        ledger: str | None = None,
+        ledger_days: int = LEDGER_DAYS,
+    ) -> None:
+        self.table = table
+        self.conn_id = conn_id
+        self.ledger = ledger
+        self.ledger_days = ledger_days
+
+    def describe(self) -> str:
+        """Name the table and its connection."""
+        return f"{self.table} on {self.conn_id}"
+
+    def check(self) -> None:
+        """Refuse names that are none; templates are seen when they are rendered."""
+        for argument, text in (("table", self.table), ("ledger", self.ledger)):
+            if text is None and argument == "ledger":
+                continue
+            if not isinstance(text, str) or not text.strip():
+                raise InvalidArgument(f"{argument} must be the name of a table, as 'staging.flights', not {text!r}")
+            if not _templated(text):
+                TableName.parse(text)
+        _check_conn_id(self.conn_id)
+        if not isinstance(self.ledger_days, int) or self.ledger_days < 1:
+            raise InvalidArgument(f"ledger_days must be a whole number from 1 on, not {self.ledger_days!r}")
+
+    def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
+        """Load all of the input, or nothing, once for each token."""
+        from tradewind.postgres.loading import Load
+
+        name = TableName.parse(self.table)
+        ledger = TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, name.schema)
+        with self._connect().session(request.work) as session:
+            return Load(session, name, ledger, self.ledger_days, reading, request, progress).run()
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Reading]:
+        """Find the table; its rows are read in one snapshot."""
+        from tradewind.postgres.catalog import existing_table
+        from tradewind.postgres.names import listed
+        from tradewind.postgres.unloading import PostgresReading
+
+        hook = self._connect()
+        with hook.session(work) as session:
+            table = existing_table(session, TableName.parse(self.table))
+        query = f"SELECT {listed([column.name for column in table.columns])} FROM {table.name.sql}"
+        yield PostgresReading(hook, work, self.describe(), query)
+
+    def openlineage_dataset(self) -> tuple[str, str] | None:
+        """Return OpenLineage's namespace and name of the table."""
+        found = self._namespace()
+        if found is None:
+            return None
+        name = TableName.parse(self.table)
+        return found[0], f"{found[1]}.{name.schema or 'public'}.{name.table}"
+
+
+class PostgresQuery(_PostgresEnd, Source):
+    """A query's rows, to be unloaded by ``COPY``, in a read-only transaction.
+
+    :param sql: one SELECT, VALUES or WITH; a file's name ending in ``.sql`` is read as a template
+    :param parameters: values for ``%s`` or ``%(name)s``, bound by the driver
+    :param conn_id: Airflow's connection
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id")
+    template_ext: ClassVar[Sequence[str]] = (".sql",)
+
+    def __init__(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | dict[str, Any] | None = None,
+        *,
+        conn_id: str = "postgres_default",
+    ) -> None:
+        self.sql = sql
+        self.parameters = parameters
+        self.conn_id = conn_id
+
+    def describe(self) -> str:
+        """Name the query's connection."""
+        return f"query on {self.conn_id}"
+
+    def check(self) -> None:
+        """Refuse what is no query."""
+        if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
+            raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
+        if isinstance(self.parameters, str):
+            raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
+        _check_conn_id(self.conn_id)
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Reading]:
+        """Connect; the query runs when its rows are read."""
+        from tradewind.postgres.unloading import PostgresReading, clean_query
+
+        hook = self._connect()
+        yield PostgresReading(
+            hook, work, self.describe(), clean_query(self.sql), self.parameters, isolation="READ COMMITTED"
+        )
+
+
+def _templated(text: str) -> bool:
+    return "{{" in text or "{%" in text
+
+
+def _check_conn_id(conn_id: object) -> None:
+    if not isinstance(conn_id, str) or not conn_id:
+        raise InvalidArgument(f"conn_id must be the name of a connection, not {conn_id!r}")
