@@ -1,0 +1,96 @@
+"""The trigger that waits for keys in S3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from tradewind.amazon.s3.keys import POLL_CONFIG, SCHEME, digest, parse
+from tradewind.sensors.triggers import PollTrigger
+
+if TYPE_CHECKING:
+    from tradewind.amazon.hooks import AwsHook
+
+
+class S3KeyTrigger(PollTrigger):
+    """Wait until keys are in S3, by one HEAD for each key and one LIST for each pattern, with one client.
+
+    It finds the URLs of the objects, or, ``checked``, what identifies them.
+
+    :param bucket_key: the keys, rendered
+    :param bucket_name: their bucket, where they are no URLs
+    :param wildcard_match: see :class:`~tradewind.amazon.s3.sensors.S3KeySensor`
+    :param use_regex: likewise
+    :param checked: whether a function of the DAG has the last word: then all matches count, not the first
+    :param seen: what the function refused: the trigger waits until it is another
+    :param aws_conn_id: the connection, None for the default credential chain
+    :param region_name: the region, instead of the connection's
+    :param verify: whether to check certificates, or a CA bundle's path
+    :param kwargs: what every :class:`~tradewind.sensors.triggers.PollTrigger` takes
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket_key: str | Sequence[str],
+        bucket_name: str | None = None,
+        wildcard_match: bool | None = None,
+        use_regex: bool = False,
+        checked: bool = False,
+        seen: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        region_name: str | None = None,
+        verify: bool | str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bucket_key = bucket_key
+        self.bucket_name = bucket_name
+        self.wildcard_match = wildcard_match
+        self.use_regex = use_regex
+        self.checked = checked
+        self.seen = seen
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self.verify = verify
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments that make this trigger anew."""
+        return {
+            "bucket_key": self.bucket_key if isinstance(self.bucket_key, str) else list(self.bucket_key),
+            "bucket_name": self.bucket_name,
+            "wildcard_match": self.wildcard_match,
+            "use_regex": self.use_regex,
+            "checked": self.checked,
+            "seen": self.seen,
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+            "verify": self.verify,
+        }
+
+    @cached_property
+    def hook(self) -> AwsHook:
+        """The hook, whose client serves all looks."""
+        from tradewind.amazon.hooks import AwsHook
+
+        return AwsHook(
+            self.aws_conn_id,
+            region_name=self.region_name,
+            verify=self.verify,
+            config=POLL_CONFIG,
+            client_type="s3",
+        )
+
+    def look(self) -> list[str] | str | None:
+        """Look once for each key; the first that is missing ends the look."""
+        found = []
+        for awaited in parse(self.bucket_key, self.bucket_name, self.wildcard_match, self.use_regex):
+            entries = awaited.find(self.hook, every=self.checked)
+            if not entries:
+                return None
+            found.append((awaited, entries))
+        if not self.checked:
+            return [f"{SCHEME}{awaited.bucket}/{entries[0]['Key']}" for awaited, entries in found]
+        seen = digest(entries for _, entries in found)
+        return None if seen == self.seen else seen
