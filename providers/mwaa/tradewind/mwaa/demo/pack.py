@@ -25,8 +25,8 @@ SHA256 = {
 }
 """The tables' bytes, uncompressed."""
 
-# Tuned on these files: the context of a literal helps, its position does not; a dictionary of 4 MiB costs 2 % of size and
-# spares the reader 60 MiB of memory.
+# Tuned on these files: the context of a literal helps, its position does not; a dictionary of 4 MiB costs 2 % of
+# size and spares the reader 60 MiB of memory.
 FILTERS: list[dict[str, int]] = [
     {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": 1 << 22, "lc": 4, "pb": 0}
 ]

@@ -92,7 +92,10 @@ def hours(facts: Facts) -> str:
     labels = {group.label for group in shown}
     first, last = int(shown[0].label), int(shown[-1].label)
     across = Scale(first, max(last, first + 1), 36, 470)
-    lines = {name: [g for g in groups if g.label in labels and g.flights >= FEW // 10] for name, groups in facts.airports.items()}
+    lines = {
+        name: [g for g in groups if g.label in labels and g.flights >= FEW // 10]
+        for name, groups in facts.airports.items()
+    }
     up = Scale(0, top([g.share for groups in (*lines.values(), shown) for g in groups]), 262, 24)
     _share_axis(drawing, up, 36, 470)
     for groups in lines.values():
@@ -111,7 +114,9 @@ def _line_ends(
     drawing: Drawing, lines: dict[str, list[Share]], shown: Sequence[Share], across: Scale, up: Scale
 ) -> None:
     """Label each line at its end, the labels kept apart."""
-    ends = [(up(groups[-1].share), across(int(groups[-1].label)), name, "tick") for name, groups in lines.items() if groups]
+    ends = [
+        (up(groups[-1].share), across(int(groups[-1].label)), name, "tick") for name, groups in lines.items() if groups
+    ]
     ends.append((up(shown[-1].share), across(int(shown[-1].label)), "all", "value strong"))
     lowest = float("-inf")
     for y, x, name, style in sorted(ends):
@@ -121,7 +126,7 @@ def _line_ends(
 
 def _share_axis(drawing: Drawing, up: Scale, left: float, right: float) -> None:
     """Draw a line for every ten percent."""
-    for tenth in range(0, round(up.high * 10) + 1):
+    for tenth in range(round(up.high * 10) + 1):
         y = up(tenth / 10)
         drawing.line(left, y, right, y, "axis" if tenth == 0 else "grid")
         drawing.text(left - 8, y + 4, percent(tenth / 10), "tick", "end")
@@ -156,7 +161,7 @@ def carriers(facts: Facts) -> str:
     row, left, right = 26.0, 132.0, 440.0
     drawing = Drawing(520, 30 + row * len(groups), "Share of late flights by airline")
     across = Scale(0, top([group.share for group in groups]), left, right)
-    for tenth in range(0, round(across.high * 10) + 1):
+    for tenth in range(round(across.high * 10) + 1):
         x = across(tenth / 10)
         drawing.line(x, 22, x, drawing.height, "grid")
         drawing.text(x, 12, percent(tenth / 10), "tick", "middle")

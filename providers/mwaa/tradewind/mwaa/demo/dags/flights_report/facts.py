@@ -22,7 +22,7 @@ _LATE = f"count(*) filter (where dep_delay is null or dep_delay >= {LATE_MINUTES
 TOTALS = f"""
 select count(*), {_LATE}, count(*) - count(dep_delay), coalesce(avg(dep_delay), 0), count(distinct dest)
 from staging.flights
-"""
+"""  # noqa: S608
 DAYS = """
 select day, sum(flights), sum(delayed + cancelled), sum(cancelled), avg(precip), avg(wind_speed), min(visib)
 from reports.daily_delays group by day order by day
@@ -30,11 +30,11 @@ from reports.daily_delays group by day order by day
 HOURS = f"""
 select month, hour, origin, count(*), {_LATE}
 from staging.flights group by 1, 2, 3 order by 1, 2, 3
-"""
+"""  # noqa: S608
 CARRIERS = f"""
 select coalesce(name, carrier), count(*), {_LATE}
 from staging.flights left join staging.airlines using (carrier) group by 1 order by 1
-"""
+"""  # noqa: S608
 WEATHER = f"""
 with hourly as (
     select origin, time_hour, count(*) as flights, {_LATE} as late from staging.flights group by 1, 2
@@ -42,7 +42,7 @@ with hourly as (
 select width_bucket({{column}}, array[{{edges}}]), sum(flights), sum(late)
 from hourly join staging.weather using (origin, time_hour)
 where {{column}} is not null group by 1 order by 1
-"""
+"""  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,9 @@ class Bins:
 
 BINS = (
     Bins("precip", "Rain", "inches an hour", (0, 0.001, 0.05, 0.1, 0.2), ("dry", "< .05", "< .1", "< .2", ".2 +")),
-    Bins("wind_speed", "Wind", "miles an hour", (0, 5, 10, 15, 20, 25), ("< 5", "< 10", "< 15", "< 20", "< 25", "25 +")),
+    Bins(
+        "wind_speed", "Wind", "miles an hour", (0, 5, 10, 15, 20, 25), ("< 5", "< 10", "< 15", "< 20", "< 25", "25 +")
+    ),
     Bins("visib", "Visibility", "miles", (0, 0.5, 1, 3, 5, 10), ("< ½", "< 1", "< 3", "< 5", "< 10", "10")),
 )
 

