@@ -75,6 +75,9 @@ class Proxy:
     :param faults: what goes wrong
     :param seed: makes the choices
     :param http: whether it speaks HTTP, else plain TCP
+
+    ``made`` counts what happened, ``requests`` lists method and path of each HTTP request, ``on_bytes`` is called with
+    the bytes that clients send in plain TCP.
     """
 
     def __init__(self, target: tuple[str, int], faults: Faults, seed: int, *, http: bool = True) -> None:
@@ -83,6 +86,8 @@ class Proxy:
         self.seed = seed
         self.http = http
         self.made: Counter[str] = Counter()
+        self.requests: list[str] = []
+        self.on_bytes: Callable[[bytes], None] | None = None
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _HttpHandler if http else _TcpHandler)
@@ -184,6 +189,8 @@ class _TcpHandler(_Handler):
                     data = readable.recv(CHUNK)
                     if not data:
                         return
+                    if way == 0 and proxy.on_bytes:
+                        proxy.on_bytes(data)
                     allowed = left[way]
                     if allowed is not None and len(data) > allowed:
                         other.sendall(data[:allowed])
@@ -244,6 +251,7 @@ class _HttpHandler(_Handler):
         if not request:
             return False
         plan = self.server.proxy.plan(request.length)
+        self.server.proxy.requests.append(request.lines[0].decode("latin-1").rpartition(" ")[0])
         if (request.get("Expect") or "").lower() == "100-continue":
             self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             request = request.without("Expect")

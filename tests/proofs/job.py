@@ -55,9 +55,9 @@ class Try:
 
 def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
     from tradewind.amazon.s3.files import S3File
-    from tradewind.postgres.tables import PostgresTable
 
     from tradewind.operators.copy import CopyOperator
+    from tradewind.postgres.tables import PostgresTable
 
     return CopyOperator(
         task_id="load",
@@ -70,9 +70,9 @@ def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
 
 def _unload(attempt: Try) -> BaseOperator:
     from tradewind.amazon.s3.files import S3File
-    from tradewind.postgres.tables import PostgresTable
 
     from tradewind.operators.copy import CopyOperator
+    from tradewind.postgres.tables import PostgresTable
 
     return CopyOperator(
         task_id="unload",

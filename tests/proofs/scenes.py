@@ -71,6 +71,7 @@ class Scene(ABC):
         with self.file.open("rb") as source, self.connection.cursor() as cursor:
             cursor.copy_expert(f"copy expected from stdin (format csv, header, null '{NULL}')", source, 1 << 20)
         self.client.upload_file(str(self.file), self.stage.bucket, SOURCE_KEY)
+        self.client.delete_object(Bucket=self.stage.bucket, Key=RESULT_KEY)
 
     @cached_property
     def count(self) -> int:

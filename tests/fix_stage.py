@@ -1,0 +1,59 @@
+"""A stage for proofs: a database of their own and a private S3 server, shared by the tests of a module."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from tests.flights import write_csv
+from tests.services import require
+from tests.stage import Stage
+
+ENDPOINT = "TRADEWIND_S3_ENDPOINT"
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of an S3 server: the one that the environment names, else a private one."""
+    if endpoint := os.environ.get(ENDPOINT):
+        yield endpoint
+        return
+    try:
+        import moto  # noqa: F401
+
+        from tradewind.local.s3 import S3Server
+    except ImportError as error:
+        require("s3", f"{error}: install moto[s3,server], or name a server in {ENDPOINT}")
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server.endpoint_url
+
+
+@pytest.fixture(scope="module")
+def stage(postgres_dsn: str, s3_endpoint: str) -> Iterator[Stage]:
+    """Give a database and a bucket to one module."""
+    import psycopg2
+
+    name = f"stage_{secrets.token_hex(6)}"
+    admin = psycopg2.connect(postgres_dsn, connect_timeout=10)
+    admin.autocommit = True
+    try:
+        with admin.cursor() as cursor:
+            cursor.execute(f"create database {name}")
+        dsn = urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
+        made = Stage(dsn, s3_endpoint, bucket=f"stage-{secrets.token_hex(6)}")
+        made.client().create_bucket(Bucket=made.bucket)
+        yield made
+        with admin.cursor() as cursor:
+            cursor.execute(f"drop database {name} with (force)")
+    finally:
+        admin.close()
+
+
+@pytest.fixture(scope="session")
+def flights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the year of flights as one CSV file."""
+    return write_csv(tmp_path_factory.mktemp("flights") / "flights.csv")

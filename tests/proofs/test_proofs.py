@@ -1,0 +1,71 @@
+"""A random sample of each proof; ``python -m tests.proofs`` runs them at length (docs/proofs.md)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.proofs.fault import Breaker
+from tests.proofs.kill import Killer
+from tests.proofs.scenes import SCENES, Load, Unload
+from tests.proofs.twin import Twinner
+from tests.stage import Stage
+
+Scene = Load | Unload
+
+
+@pytest.fixture(scope="module")
+def seed() -> int:
+    """Return a seed for this run, which is printed where a test fails."""
+    made = secrets.randbelow(10**6)
+    print(f"seed {made}")
+    return made
+
+
+@pytest.fixture
+def scene(stage: Stage, flights_file: Path) -> Iterator[Callable[[str], Scene]]:
+    """Return a function that sets up one kind of copy."""
+    made: list[Scene] = []
+
+    def make(name: str) -> Scene:
+        made.append(SCENES[name](stage, flights_file))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.mark.parametrize(("name", "count"), [("append", 5), ("unload", 5), ("merge", 2), ("replace", 2)])
+def test_a_killed_try_leaves_nothing_and_its_retry_completes(
+    scene: Callable[[str], Scene], name: str, count: int, tmp_path: Path, seed: int
+) -> None:
+    killer = Killer(scene(name), tmp_path, seed)
+
+    killed = [killer.kill(number) for number in range(1, count + 1)]
+
+    assert [each.row() for each in killed if each.problems] == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize(("name", "count"), [("append", 3), ("unload", 3), ("merge", 2), ("replace", 2)])
+def test_two_tries_at_once_do_the_work_once(
+    scene: Callable[[str], Scene], name: str, count: int, tmp_path: Path, seed: int
+) -> None:
+    twinner = Twinner(scene(name), tmp_path, seed)
+
+    twins = [twinner.twins(number) for number in range(1, count + 1)]
+
+    assert [each.row() for each in twins if each.problems] == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("name", ["append", "unload"])
+def test_a_copy_through_a_bad_network_ends_right(
+    scene: Callable[[str], Scene], name: str, tmp_path: Path, seed: int
+) -> None:
+    breaker = Breaker(scene(name), tmp_path, seed)
+
+    runs = [breaker.run(number) for number in range(1, 4)]
+
+    assert [each.row() for each in runs if each.problems] == [], f"seed {seed}"
