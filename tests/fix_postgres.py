@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from tests.services import require
 
 if TYPE_CHECKING:
@@ -135,3 +139,60 @@ def hook(database: Database) -> PostgresHook:
     return PostgresHook(database.conn_id)
 
 
+_CHILD = """
+import signal, sys, time
+from tradewind.postgres.hooks import PostgresHook
+hook = PostgresHook({conn_id!r}, log_sql=False)
+def terminate(signum, frame):
+    print("on_kill", flush=True)
+    hook.cancel()
+    raise SystemExit(143)
+signal.signal(signal.SIGTERM, terminate)
+{program}
+"""
+
+
+@contextmanager
+def postgres_child(database: Database, program: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program in a process of its own, as a task would: SIGTERM cancels its hook's sessions.
+
+    :param program: Python that uses ``hook`` and prints ``ready`` when its statement is about to run
+    """
+    text = _CHILD.format(conn_id=database.conn_id, program=program)
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert any(line == "ready\n" for line in child.stdout), f"the program ended with {child.wait()}"
+            yield child
+        finally:
+            child.kill()
+
+
+@contextmanager
+def half_deaf_proxy(host: str, port: int) -> Iterator[int]:
+    """Forward the first connection to a server; accept all later ones and never answer.
+
+    :return: the proxy's port
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_serve_first, args=(listener, host, port), daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _serve_first(listener: socket.socket, host: str, port: int) -> None:
+    ours, _ = listener.accept()
+    theirs = socket.create_connection((host, port))
+    for one, other in ((ours, theirs), (theirs, ours)):
+        threading.Thread(target=_forward, args=(one, other), daemon=True).start()
+    kept = []
+    with suppress(OSError):
+        while True:
+            kept.append(listener.accept())
+
+
+def _forward(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)

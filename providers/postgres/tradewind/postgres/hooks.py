@@ -26,8 +26,6 @@ from tradewind.postgres.options import (
 from tradewind.postgres.session import PostgresSession, interruptible
 
 if TYPE_CHECKING:
-    import threading
-
     from airflow.providers.openlineage.sqlparser import DatabaseInfo
     from psycopg2 import sql
     from psycopg2.extensions import connection as PgConnection  # noqa: N812
@@ -440,5 +438,5 @@ def _try_set(conn: PgConnection, settings: Mapping[str, str]) -> None:
         )
 
 
-def _let_time_out(done: threading.Event) -> None:
+def _let_time_out() -> None:
     """Leave a connection attempt to its own time-out: it runs in a daemon thread, and nobody waits for it."""
