@@ -3,5 +3,8 @@
 # fix_airflow comes first: it prepares the environment that airflow reads when it is imported.
 pytest_plugins = [
     "tests.fix_airflow",
+    "tests.operators.fix_trees",
     "tests.fix_postgres",
+    "tests.fix_proxy",
+    "tests.fix_stage",
 ]

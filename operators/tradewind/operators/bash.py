@@ -102,8 +102,7 @@ class BashOperator(BaseOperator):
         :return: the last line, through ``output_processor``
         :raises TradewindError: where it fails
         """
-        with _working_directory(self.cwd) as cwd:
-            argv = self._argv(cwd)
+        with _working_directory(self.cwd) as cwd, self._argv() as argv:
             self.log.info("Running command: %s", argv)
             last, code = self._run(argv, self.get_env(context), cwd)
         self.log.info("Command exited with return code %s", code)
@@ -133,16 +132,18 @@ class BashOperator(BaseOperator):
             raise TradewindError("bash command failed: it was ended before it could finish")
         return last, code
 
-    def _argv(self, cwd: str) -> list[str]:
+    @contextmanager
+    def _argv(self) -> Iterator[list[str]]:
         bash = shutil.which("bash")
         if bash is None:
             raise TradewindError("there is no bash on PATH: install it on the worker")
         if len(os.fsencode(self.bash_command)) < INLINE_LIMIT:
-            return [bash, "-c", self.bash_command]
-        self._script = tempfile.NamedTemporaryFile("w", prefix="tradewind-", suffix=".sh")  # noqa: SIM115 (ends with the operator)
-        self._script.write(self.bash_command)
-        self._script.flush()
-        return [bash, self._script.name]
+            yield [bash, "-c", self.bash_command]
+            return
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="tradewind-", suffix=".sh") as script:
+            script.write(self.bash_command)
+            script.flush()
+            yield [bash, script.name]
 
     def on_kill(self) -> None:
         """End the command and all its descendants."""

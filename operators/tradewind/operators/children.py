@@ -51,6 +51,7 @@ class GuardProcess:
             raise
         finally:
             os.close(status)
+        self.owner = os.getpid()
         self.result: dict[str, Any] | None = None
         self._heard = b""
         self.say(json.dumps({**order, "task": os.getpid(), "status": status}).encode() + b"\n")
@@ -103,8 +104,9 @@ class GuardProcess:
         if self.status >= 0:
             os.close(self.status)
             self.status = -1
+        # After its report it may go on for a task that is about to end: nothing to wait for.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(guard.HARD + 2 * GRACE)
+            self.process.wait(0.1 if self.result else guard.HARD + 2 * GRACE)
 
 
 class Command:
@@ -183,6 +185,8 @@ class Command:
 
         :return: how many processes were ended
         """
+        if self.guard.owner != os.getpid():
+            return 0
         if self.guard.result is None:
             self.guard.say(b"k")
             with contextlib.suppress(TransientError):
@@ -235,7 +239,8 @@ class Watch:
         return self._finish(b"k")
 
     def _finish(self, word: bytes) -> int:
-        if self.guard.status < 0:
+        # A forked child inherits the task's signal handlers, and with them on_kill: the guard is not its own.
+        if self.guard.status < 0 or self.guard.owner != os.getpid():
             return 0
         _announce_to(None)
         self.guard.say(word)

@@ -35,6 +35,8 @@ SETTLE = 2.0
 """Seconds in which what a command left in the background may end by itself (``> >(tee log)`` writes to the last)."""
 HARD = 10.0
 """Seconds after which SIGKILL is given up: a process of another user, or one that hangs in the kernel."""
+OUTLAST = 60.0
+"""Seconds to wait for the end of a task that goes on starting processes while they are being ended."""
 SNAPSHOT = 0.2
 """Seconds between two looks at the children of a watched task."""
 PR_SET_PDEATHSIG = 1
@@ -125,6 +127,7 @@ class Guard:
         self.task: int = order["task"]
         self.grace: float = order["grace"]
         self.status: int = order["status"]
+        os.set_inheritable(self.status, False)
         self.ended: set[tuple[int, int]] = set()
         self.died = False
         self.hurry = False
@@ -187,14 +190,15 @@ class Guard:
     def reap(self) -> None:
         """Let zombies go."""
 
-    def end(self, grace: float) -> None:
+    def end(self, grace: float, hard: float = HARD) -> None:
         """End all targets: SIGTERM, a pause, SIGKILL until none is left.
 
         :param grace: seconds between the two
+        :param hard: seconds after which SIGKILL is given up
         """
         self.signal_all(signal.SIGTERM)
         self.until_none(min(grace, AFTER_DEATH) if self.hurry else grace)
-        deadline = time.monotonic() + HARD
+        deadline = time.monotonic() + hard
         while self.signal_all(signal.SIGKILL) and time.monotonic() < deadline:
             self.until_none(0.05)
 
@@ -343,6 +347,11 @@ class Watcher(Guard):
                 self.known.add(process.key)
         return super().hear(data)
 
+    def listen(self) -> None:
+        """Take in what forked children have said by now."""
+        while self.hurry and select.select([0], [], [], 0)[0] and (data := os.read(0, 4096)):
+            self.hear(data)
+
     def snapshot(self) -> None:
         """Remember the task's descendants: once it is dead, they are no longer below it."""
         queue = [self.task]
@@ -355,6 +364,7 @@ class Watcher(Guard):
 
     def targets(self) -> dict[int, Process]:
         """Return what is known, marked, or in the task's process group, and all below."""
+        self.listen()
         everyone = processes()
         own = {os.getpid(), self.task}
         found = {process.pid for process in everyone.values() if self.is_ours(process)}
@@ -375,10 +385,21 @@ class Watcher(Guard):
         while not word:
             self.snapshot()
             word = self.wait(SNAPSHOT)
-        if word != "b":
-            self.hurry = word == "dead"
+        self.hurry = word == "dead"
+        if word == "dead":
             self.end(self.grace)
+        if word == "k":
+            self.end(self.grace, hard=0.5)
         self.report()
+        if word == "k" and self.targets():
+            self.outlast()
+
+    def outlast(self) -> None:
+        """Wait for the task's death, then end what it started anew (a pool replaces workers that die)."""
+        if self.pidfd is not None:
+            select.select([self.pidfd], [], [], OUTLAST)
+            self.hurry = True
+            self.end(0)
 
 
 def children(pid: int) -> list[int]:

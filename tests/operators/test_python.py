@@ -1,0 +1,125 @@
+"""PythonOperator: calls as Airflow's own, and lets no process outlive a failure; real DAG runs of both operators."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tradewind.hooks.compat import AirflowSkipException, Context
+from tradewind.operators.guard import LINUX, MARK, look
+from tradewind.operators.python import PythonOperator
+
+
+def call(context: Callable[..., Context], function: Callable[..., Any], **kwargs: Any) -> Any:
+    task = PythonOperator(task_id="python", python_callable=function, **kwargs)
+    return task.execute(context(task, render=True))
+
+
+def test_arguments_and_context(context: Callable[..., Context]) -> None:
+    def function(a: int, day: str, ti: Any, templates_dict: dict[str, str], **rest: Any) -> list[Any]:
+        return [a, day, ti.task_id, templates_dict, "run_id" in rest]
+
+    result = call(
+        context,
+        function,
+        op_args=[1],
+        op_kwargs={"day": "{{ ds }}"},
+        templates_dict={"run": "{{ run_id }}"},
+        show_return_value_in_logs=False,
+    )
+
+    assert result[:3] == [1, "2026-01-02", "python"]
+    assert result[3] == {"run": "manual__2026-01-02T03:00:00+00:00"}
+    assert result[4] is True
+
+
+def test_environment_is_as_before(context: Callable[..., Context]) -> None:
+    before = dict(os.environ)
+    inside = call(context, lambda: MARK in os.environ)
+
+    assert inside is LINUX
+    assert dict(os.environ) == before
+
+
+@pytest.mark.skipif(not LINUX, reason="needs Linux's prctl and /proc")
+@pytest.mark.parametrize(
+    ("error", "lives"), [(None, True), (AirflowSkipException("no"), True), (ValueError("x"), False)]
+)
+def test_children_after_the_function(context: Callable[..., Context], error: Exception | None, lives: bool) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def function() -> None:
+        started.append(subprocess.Popen(["sleep", "60"], start_new_session=True, env={}))
+        if error:
+            raise error
+
+    try:
+        if error:
+            with pytest.raises(type(error)):
+                call(context, function)
+        else:
+            call(context, function)
+
+        assert (look(started[0].pid) is not None) is lives
+    finally:
+        started[0].kill()
+        started[0].wait()
+
+
+DAG_FILE = """
+import json, sys
+try:
+    from airflow.sdk import DAG
+except ImportError:
+    from airflow import DAG
+from tradewind.operators.bash import BashOperator
+from tradewind.operators.python import PythonOperator
+
+def join(ti, said):
+    return said + "/" + ti.task_id
+
+with DAG("operators", schedule=None) as dag:
+    bash = BashOperator(task_id="bash", bash_command="echo hello {{ dag_run.run_type }}; setsid sleep 60 & echo $WHO",
+                        env={"WHO": "wind"})
+    python = PythonOperator(task_id="python", python_callable=join,
+                            op_kwargs={"said": "{{ ti.xcom_pull(task_ids='bash') }}"})
+    skipped = BashOperator(task_id="skipped", bash_command="exit 99")
+    show = BashOperator(task_id="show", bash_command="echo {{ ti.xcom_pull(task_ids='python') }} > {{ params.out }}",
+                        params={"out": "?"})
+    bash >> python >> show
+    bash >> skipped
+
+if __name__ == "__main__":
+    show.params = {"out": sys.argv[1]}
+    run = dag.test()
+    states = {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+    open(sys.argv[2], "w").write(json.dumps(states))
+"""
+
+
+@pytest.mark.slow
+def test_a_real_dag_run(migrated_airflow: Path, tmp_path: Path) -> None:
+    file = migrated_airflow / "dags" / "operators_dag.py"
+    file.write_text(DAG_FILE)
+    out, states = tmp_path / "out", tmp_path / "states"
+    done = subprocess.run(
+        [sys.executable, str(file), str(out), str(states)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert json.loads(states.read_text()) == {
+        "bash": "success", "python": "success", "skipped": "skipped", "show": "success",
+    }  # fmt: skip
+    assert out.read_text() == "wind/python\n"

@@ -1,0 +1,117 @@
+"""A worker to be killed: it loads Airflow once, then forks a task process for each line it reads.
+
+A line is JSON: ``{"tree": NAME, "mark": TEXT, "pids": PATH}``; the answer is the pid of the task process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.fix_airflow import make_context
+from tradewind.hooks.compat import BaseOperator
+from tradewind.operators.bash import BashOperator
+from tradewind.operators.python import PythonOperator
+
+DAEMON = """
+import os, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+open(os.environ["PIDS"], "a").write("%d\\n" % os.getpid())
+time.sleep(300)
+"""
+
+BASH = {
+    "sessions": "setsid sleep 300 & nohup sleep 300 >/dev/null 2>&1 & echo $$ >> $PIDS; sleep 300",
+    "deaf": "trap '' TERM HUP INT; (trap '' TERM; echo $BASHPID >> $PIDS; sleep 300; sleep 300) & wait",
+    "pipeline": "yes | cat | while read x; do sleep 0.05; done",
+    "daemon": f"{sys.executable} -S -c '{DAEMON}'; sleep 300",
+    "nested": 'bash -c \'bash -c "setsid bash -c \\"sleep 300; :\\" & sleep 300" & sleep 300; :\' & wait',
+}
+
+
+def note_pid() -> None:
+    with open(os.environ["PIDS"], "a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def nap(_: object = None) -> None:
+    time.sleep(300)
+
+
+def pool() -> None:
+    with multiprocessing.get_context("fork").Pool(2, initializer=note_pid) as workers:
+        workers.map(nap, range(2))
+
+
+def spawned_pool() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as workers:
+        workers.map(time.sleep, [300])
+
+
+def programs() -> None:
+    subprocess.Popen(["sleep", "300"], start_new_session=True)
+    subprocess.Popen(["setsid", "nohup", "sleep", "300"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["bash", "-c", "trap '' TERM; sleep 300; sleep 300"], check=False)
+
+
+def daemon() -> None:
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            note_pid()
+            time.sleep(300)
+        os._exit(0)
+    time.sleep(300)
+
+
+PYTHON = {"pool": pool, "spawned_pool": spawned_pool, "programs": programs, "py_daemon": daemon}
+TREES = [*BASH, *PYTHON]
+
+
+def operator(tree: str) -> BaseOperator:
+    if tree in BASH:
+        return BashOperator(task_id="killed", bash_command=BASH[tree])
+    return PythonOperator(task_id="killed", python_callable=PYTHON[tree])
+
+
+def work(order: dict[str, Any]) -> None:
+    os.setpgid(0, 0)  # as Airflow does with a task's process
+    os.environ.update(MARK=order["mark"], PIDS=order["pids"])
+    task = operator(order["tree"])
+    context = make_context(task)
+
+    def terminate(*_: object) -> None:
+        task.on_kill()
+        raise SystemExit(143)
+
+    signal.signal(signal.SIGTERM, terminate)
+    note_pid()
+    task.execute(context)
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(2, 1)  # the answers alone go to standard output, no log line
+            try:
+                work(json.loads(line))
+            finally:
+                os._exit(1)
+        print(pid, flush=True)
+
+
+if __name__ == "__main__":
+    main()
