@@ -63,7 +63,9 @@ class AwsSettings:
         secret = connection.password or extra.get("aws_secret_access_key") or None
         if bool(access) != bool(secret):
             missing = "secret access key (password)" if access else "access key id (login)"
-            raise InvalidArgument(f"connection {connection.conn_id} has no {missing}: give both keys, or none for a role")
+            raise InvalidArgument(
+                f"connection {connection.conn_id} has no {missing}: give both keys, or none for a role"
+            )
         session = _mapping(extra, "session_kwargs", connection)
         return cls(
             access_key=access or session.get("aws_access_key_id"),
@@ -115,9 +117,7 @@ def _endpoint(value: Any, connection: Connection) -> str | None:
 
 def _service_endpoints(extra: Mapping[str, Any], connection: Connection) -> dict[str, str]:
     services = _mapping(extra, "service_config", connection)
-    found = {
-        name: _endpoint(_mapping(services, name, connection).get("endpoint_url"), connection) for name in services
-    }
+    found = {name: _endpoint(_mapping(services, name, connection).get("endpoint_url"), connection) for name in services}
     return {name: url for name, url in found.items() if url}
 
 

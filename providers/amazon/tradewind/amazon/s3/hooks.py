@@ -204,7 +204,9 @@ class S3Hook(AwsHook):
 
     # moving and removing
 
-    def copy(self, source: S3Object | S3Location, bucket: str, key: str, *, metadata: Mapping[str, str] | None = None) -> None:
+    def copy(
+        self, source: S3Object | S3Location, bucket: str, key: str, *, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Copy an object within S3, by parts where it is over 5 GB; sends no ACL.
 
         :param source: what to copy; an :class:`S3Object` is copied only if it did not change since it was seen
@@ -283,13 +285,13 @@ class S3Hook(AwsHook):
     def create_bucket(self, bucket: str, *, versioned: bool = False) -> None:
         """Create a bucket in the hook's region."""
         region = self.region_name
-        more = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region not in (None, "us-east-1") else {}
+        more = (
+            {"CreateBucketConfiguration": {"LocationConstraint": region}} if region not in (None, "us-east-1") else {}
+        )
         with self.errors(f"create bucket {bucket}"):
             self.client().create_bucket(Bucket=bucket, **more)
             if versioned:
-                self.client().put_bucket_versioning(
-                    Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-                )
+                self.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
     def presign(self, bucket: str, key: str, *, expires: int = 3600, method: str = "get_object") -> str:
         """Return a URL that lets its holder read (or ``put_object``: write) an object: treat it as a secret.

@@ -5,23 +5,19 @@ A key costs one HEAD, a pattern one LIST a thousand keys, from the pattern's lit
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
+from tradewind.amazon.s3.locations import SCHEMES, S3Location, S3Object, literal_prefix, parse_s3_url
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from tradewind.amazon.hooks import AwsHook
-
-Entry = Mapping[str, Any]
-"""What S3 says of an object, under S3's own names: ``Key`` and ``Size`` always, ``ETag``, ``LastModified`` and more."""
-
-SCHEME = "s3://"
+    from tradewind.amazon.s3.hooks import S3Hook
 
 POLL_CONFIG = {
     "connect_timeout": 5,
@@ -31,7 +27,6 @@ POLL_CONFIG = {
 """What botocore's Config is to a poll: the next one comes anyway."""
 
 _TEMPLATED = ("{{", "{%")
-_WILD = re.compile(r"[*?\[]")
 _SPECIAL = frozenset(".^$*+?{}[]\\|()")
 
 
@@ -51,50 +46,48 @@ class Awaited:
     @property
     def url(self) -> str:
         """Name it in a message."""
-        return f"{SCHEME}{self.bucket}/{self.key}"
+        return S3Location(self.bucket, self.key).url
 
     @property
     def prefix(self) -> str:
         """How every key that matches begins."""
         if self.kind == "key":
             return self.key
-        return _WILD.split(self.key, maxsplit=1)[0] if self.kind == "wildcard" else regex_prefix(self.key)
+        return literal_prefix(self.key) if self.kind == "wildcard" else regex_prefix(self.key)
 
-    def find(self, hook: AwsHook, *, every: bool = False) -> list[Entry]:
+    def find(self, hook: S3Hook, *, every: bool = False) -> list[S3Object]:
         """Look for it once.
 
         :param every: whether all matches of a pattern are wanted; else the first one ends the listing
         :return: the objects that are there, none for not yet
         """
         if self.kind == "key":
-            entry = head(hook, self.bucket, self.key)
-            return [] if entry is None else [entry]
-        matches = self._matches(hook)
-        return list(matches) if every else [entry for entry, _ in zip(matches, range(1), strict=False)]
+            found = head(hook, self.bucket, self.key)
+            return [] if found is None else [found]
+        return list(islice(self._matches(hook), None if every else 1))
 
-    def describe(self, hook: AwsHook, entries: Iterable[Entry], names: Sequence[str]) -> list[dict[str, Any]]:
+    def describe(self, hook: S3Hook, found: Iterable[S3Object], names: Sequence[str]) -> list[dict[str, Any]]:
         """Gather the attributes that are asked for, by a HEAD for each match where the listing has not all.
 
-        :param entries: what :meth:`find` found
+        :param found: what :meth:`find` found
         :param names: attributes of S3's HeadObject, or ``*`` for all of them
         :return: a dictionary for each object, None for an attribute it does not have
         """
-        return [
-            dict(full) if "*" in names else {name: full.get(name) for name in names}
-            for entry in entries
-            if (full := self._complete(hook, entry, names)) is not None
-        ]
+        known = (self._attributes(hook, one, names) for one in found)
+        return [one if "*" in names else {name: one.get(name) for name in names} for one in known if one is not None]
 
-    def _complete(self, hook: AwsHook, entry: Entry, names: Sequence[str]) -> Entry | None:
-        if self.kind == "key" or ("*" not in names and all(name in entry for name in names)):
-            return entry
-        answer = head(hook, self.bucket, entry["Key"])
-        return None if answer is None else {**entry, **answer}
+    def _attributes(self, hook: S3Hook, found: S3Object, names: Sequence[str]) -> dict[str, Any] | None:
+        known = {**found.raw, "Key": found.key, "Size": found.size}
+        if self.kind == "key" or ("*" not in names and all(name in known for name in names)):
+            return known
+        more = head(hook, found.bucket, found.key)
+        return None if more is None else {**known, **more.raw}
 
-    def _matches(self, hook: AwsHook) -> Iterator[Entry]:
-        # A regular expression is matched from the key's beginning, as re.match does.
-        match = re.compile(fnmatch.translate(self.key) if self.kind == "wildcard" else self.key).match
-        return (entry for entry in listing(hook, self.bucket, self.prefix) if match(entry["Key"]))
+    def _matches(self, hook: S3Hook) -> Iterator[S3Object]:
+        if self.kind == "wildcard":
+            return hook.match(self.bucket, self.key)
+        match = re.compile(self.key).match
+        return (found for found in hook.list_objects(self.bucket, self.prefix) if match(found.key))
 
 
 def parse(
@@ -124,7 +117,7 @@ def parse(
     if bucket_name and "/" in bucket_name and (rendered or not _templated(bucket_name)):
         raise InvalidArgument(f"bucket_name must be a bucket's bare name, not {bucket_name!r}")
     for key in keys:
-        if bucket_name and key.startswith(SCHEME):
+        if bucket_name and key.startswith(SCHEMES):
             raise InvalidArgument(f"bucket_key {key!r} names its bucket: leave bucket_name {bucket_name!r} out")
     whole = [key for key in keys if rendered or not _templated(key)]
     return [_awaited(*_split(key, bucket_name), wildcard_match, use_regex) for key in whole]
@@ -135,14 +128,12 @@ def _templated(text: str) -> bool:
 
 
 def _split(key: str, bucket_name: str | None) -> tuple[str, str]:
-    if key.startswith(SCHEME):
-        bucket, _, rest = key.removeprefix(SCHEME).partition("/")
+    if key.startswith(SCHEMES):
+        bucket, rest = parse_s3_url(key)
     elif bucket_name:
         bucket, rest = bucket_name, key
     else:
         raise InvalidArgument(f"bucket_key {key!r} names no bucket: write s3://bucket/key, or give bucket_name")
-    if not bucket:
-        raise InvalidArgument(f"bucket_key {key!r} has no bucket: write s3://bucket/key")
     if not rest:
         raise InvalidArgument(f"bucket_key {key!r} has no key: write s3://bucket/key, or a wildcard as s3://bucket/*")
     return bucket, rest
@@ -196,29 +187,19 @@ def _has_choice(pattern: str) -> bool:
     return "|" in text
 
 
-def head(hook: AwsHook, bucket: str, key: str) -> Entry | None:
+def head(hook: S3Hook, bucket: str, key: str) -> S3Object | None:
     """Ask for one object by one HEAD.
 
-    :return: all that S3 says of it; None where the key is not there
+    :return: what S3 says of it; None where the key is not there
     """
-    client = hook.get_conn()  # outside of the block: a connection that is not defined is no missing key
+    hook.get_conn()  # outside of the block: a connection that is not defined is no missing key
     try:
-        with hook.errors(f"head {SCHEME}{bucket}/{key}"):
-            answer = client.head_object(Bucket=bucket, Key=key)
+        return hook.head(bucket, key)
     except NotFound:
         return None
-    return {**answer, "Key": key, "Size": answer["ContentLength"]}
 
 
-def listing(hook: AwsHook, bucket: str, prefix: str) -> Iterator[Entry]:
-    """Yield the objects under a prefix, page by page as they are asked for."""
-    pages = hook.get_conn().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    with hook.errors(f"list {SCHEME}{bucket}/{prefix}"):
-        for page in pages:
-            yield from page.get("Contents", ())
-
-
-def require_bucket(hook: AwsHook, bucket: str) -> None:
+def require_bucket(hook: S3Hook, bucket: str) -> None:
     """Make sure of a bucket, for the HEAD of a key does not tell a missing key from a missing bucket.
 
     :raises NotFound: where there is no such bucket
@@ -233,11 +214,11 @@ def require_bucket(hook: AwsHook, bucket: str) -> None:
         return  # whoever may not list it cannot know
 
 
-def digest(found: Iterable[Sequence[Entry]]) -> str:
-    """Identify what was seen: another object, size, ETag or time of change gives another text."""
-    seen = [[_steady(entry) for entry in entries] for entries in found]
+def digest(found: Iterable[Iterable[S3Object]]) -> str:
+    """Identify what was seen: another object, size, ETag, time of change or state of restoring gives another text."""
+    seen = [[_steady(one) for one in objects] for objects in found]
     return hashlib.sha256(json.dumps(seen, default=str).encode()).hexdigest()
 
 
-def _steady(entry: Entry) -> list[tuple[str, Any]]:
-    return sorted((name, value) for name, value in entry.items() if name != "ResponseMetadata")
+def _steady(found: S3Object) -> list[Any]:
+    return [found.key, *sorted((name, value) for name, value in found.raw.items() if name != "ResponseMetadata")]

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tradewind.amazon.s3.keys import POLL_CONFIG, SCHEME, Awaited, Entry, digest, parse, require_bucket
+from tradewind.amazon.s3.keys import POLL_CONFIG, Awaited, digest, parse, require_bucket
 from tradewind.hooks.compat import AirflowException, Context
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.sensors.waiting import NOT_YET, Look, WaitingSensor
 
 if TYPE_CHECKING:
-    from tradewind.amazon.hooks import AwsHook
+    from tradewind.amazon.s3.hooks import S3Hook
+    from tradewind.amazon.s3.locations import S3Object
     from tradewind.amazon.s3.triggers import S3KeyTrigger
     from tradewind.sensors.pace import Pace
 
@@ -97,17 +98,11 @@ class S3KeySensor(WaitingSensor):
         return parse(self.bucket_key, self.bucket_name, self.wildcard_match, self.use_regex, rendered=rendered)
 
     @cached_property
-    def hook(self) -> AwsHook:
+    def hook(self) -> S3Hook:
         """The hook that the worker looks with."""
-        from tradewind.amazon.hooks import AwsHook
+        from tradewind.amazon.s3.hooks import S3Hook
 
-        return AwsHook(
-            self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=POLL_CONFIG,
-            client_type="s3",
-        )
+        return S3Hook(self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=POLL_CONFIG)
 
     @property
     def worker_decides(self) -> bool:
@@ -118,20 +113,20 @@ class S3KeySensor(WaitingSensor):
         """Look once for each key; the first that is missing ends the look."""
         found = []
         for awaited in self._awaited():
-            entries = awaited.find(self.hook, every=self.worker_decides)
-            if not entries:
+            objects = awaited.find(self.hook, every=self.worker_decides)
+            if not objects:
                 self.log.info("%s is not there yet", awaited.url)
                 if awaited.kind == "key" and self._is_first_poke(context):
                     # HEAD does not tell a missing key from a missing bucket; LIST does.
                     require_bucket(self.hook, awaited.bucket)
                 return NOT_YET
-            found.append((awaited, entries))
-        urls = [f"{SCHEME}{awaited.bucket}/{entries[0]['Key']}" for awaited, entries in found]
-        if all(self._accepts(awaited, entries, context) for awaited, entries in found):
+            found.append((awaited, objects))
+        urls = [objects[0].url for _, objects in found]
+        if all(self._accepts(awaited, objects, context) for awaited, objects in found):
             self.log.info("found %s", ", ".join(urls[:10]) + (" ..." if len(urls) > 10 else ""))
             return Look(True, urls)
         self.log.info("check_fn refuses what is there")
-        return Look(False, seen=digest(entries for _, entries in found))
+        return Look(False, seen=digest(objects for _, objects in found))
 
     def trigger(self, pace: Pace, seen: str | None) -> S3KeyTrigger:
         """Make the trigger that waits on."""
@@ -151,10 +146,10 @@ class S3KeySensor(WaitingSensor):
             silent_fail=self.silent_fail,
         )
 
-    def _accepts(self, awaited: Awaited, entries: Sequence[Entry], context: Context) -> bool:
+    def _accepts(self, awaited: Awaited, objects: Sequence[S3Object], context: Context) -> bool:
         if self.check_fn is None:
             return True
-        files = awaited.describe(self.hook, entries, self.metadata_keys or METADATA_KEYS)
+        files = awaited.describe(self.hook, objects, self.metadata_keys or METADATA_KEYS)
         try:
             return bool(self.check_fn(files, **_context_for(self.check_fn, context)))
         except AirflowException:

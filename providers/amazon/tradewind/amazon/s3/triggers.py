@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tradewind.amazon.s3.keys import POLL_CONFIG, SCHEME, digest, parse
+from tradewind.amazon.s3.keys import POLL_CONFIG, digest, parse
 from tradewind.sensors.triggers import PollTrigger
 
 if TYPE_CHECKING:
-    from tradewind.amazon.hooks import AwsHook
+    from tradewind.amazon.s3.hooks import S3Hook
 
 
 class S3KeyTrigger(PollTrigger):
@@ -70,27 +70,21 @@ class S3KeyTrigger(PollTrigger):
         }
 
     @cached_property
-    def hook(self) -> AwsHook:
+    def hook(self) -> S3Hook:
         """The hook, whose client serves all looks."""
-        from tradewind.amazon.hooks import AwsHook
+        from tradewind.amazon.s3.hooks import S3Hook
 
-        return AwsHook(
-            self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
-            config=POLL_CONFIG,
-            client_type="s3",
-        )
+        return S3Hook(self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=POLL_CONFIG)
 
     def look(self) -> list[str] | str | None:
         """Look once for each key; the first that is missing ends the look."""
         found = []
         for awaited in parse(self.bucket_key, self.bucket_name, self.wildcard_match, self.use_regex):
-            entries = awaited.find(self.hook, every=self.checked)
-            if not entries:
+            objects = awaited.find(self.hook, every=self.checked)
+            if not objects:
                 return None
-            found.append((awaited, entries))
+            found.append((awaited, objects))
         if not self.checked:
-            return [f"{SCHEME}{awaited.bucket}/{entries[0]['Key']}" for awaited, entries in found]
-        seen = digest(entries for _, entries in found)
+            return [objects[0].url for _, objects in found]
+        seen = digest(objects for _, objects in found)
         return None if seen == self.seen else seen

@@ -1,0 +1,270 @@
+"""A stream into an object that appears whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tradewind.amazon.errors import error_code
+from tradewind.amazon.s3.compression import compressor, infer
+from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Superseded, TradewindError
+from tradewind.operators.ends import Sink
+
+if TYPE_CHECKING:
+    from tradewind.amazon.s3.hooks import S3Hook
+
+TOKEN = "tradewind-token"  # noqa: S105 (a name)
+"""The metadata that names the work which wrote an object."""
+
+PART = 8 * 1024**2
+"""Bytes of the first parts; S3 takes no less than 5 MB but for the last."""
+
+PARTS_OF_A_SIZE = 1000
+"""Parts after which the size doubles: 10,000 of them hold more than the 5 TB that an object may have."""
+
+UPLOADS = 2
+"""Parts that are on their way at once."""
+
+BLOCK = 1024**2
+"""Bytes handed to the compressor at once."""
+
+
+def part_size(number: int) -> int:
+    """Return how many bytes the part of a number has.
+
+    :param number: counted from 1
+    """
+    return PART << ((number - 1) // PARTS_OF_A_SIZE)
+
+
+class S3Writer(Sink):
+    """Write an object: by one PutObject where it is smaller than a part, else by parts, completed last.
+
+    Uploads of the same key that a killed try left are aborted at the start, so that nobody pays for them. Leaving the
+    ``with`` block commits, on an exception it aborts.
+
+    :param hook: gives the client
+    :param token: the name of the work, kept in the object's metadata
+    :param compression: gzip, zstd, bz2, xz, ``infer`` from the key's ending, or None
+    """
+
+    def __init__(
+        self,
+        hook: S3Hook,
+        bucket: str,
+        key: str,
+        *,
+        token: str = "",
+        compression: str | None = None,
+        content_type: str | None = None,
+    ) -> None:
+        if not key:
+            raise InvalidArgument(f"s3://{bucket}/ has no key: write s3://bucket/key")
+        self.name = f"s3://{bucket}/{key}"
+        kind = infer(compression, key)
+        self._engine = compressor(kind) if kind else None
+        self._parts = _Upload(hook, bucket, key, token or uuid.uuid4().hex, content_type)
+        self._block = bytearray()
+        self._worker: ThreadPoolExecutor | None = None
+        self._waiting: list[Future[None]] = []
+        self._done = False
+        self.bytes = 0
+        self._parts.abort_older()
+
+    def write(self, data: bytes, /) -> int:
+        """Take bytes.
+
+        :raises Superseded: where a newer try of the same work took over
+        """
+        if self._done:
+            raise ValueError(f"{self.name} is closed")
+        self.bytes += len(data)
+        if self._engine is None:
+            self._parts.add(data)
+            return len(data)
+        self._block += data
+        if len(self._block) >= BLOCK:
+            self._hand_over()
+        return len(data)
+
+    def commit(self) -> None:
+        """Make the object visible; where that fails, nothing of it is left."""
+        if self._done:
+            return
+        try:
+            if self._engine is not None:
+                self._hand_over()
+                self._settle(0)
+                self._parts.add(self._engine.flush())
+            self._parts.complete()
+        except BaseException:
+            self.abort()
+            raise
+        self._finish()
+
+    def abort(self) -> None:
+        """Leave nothing behind; never raises."""
+        if self._done:
+            return
+        self._finish()
+        self._parts.abort()
+
+    def __enter__(self) -> S3Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def _hand_over(self) -> None:
+        """Compress in a thread of its own, for zlib lets others run meanwhile."""
+        block, self._block = bytes(self._block), bytearray()
+        if self._worker is None:
+            self._worker = ThreadPoolExecutor(1, "s3-compress")
+        self._waiting.append(self._worker.submit(self._compress, block))
+        self._settle(2)
+
+    def _compress(self, block: bytes) -> None:
+        assert self._engine is not None  # noqa: S101 (told to mypy)
+        self._parts.add(self._engine.compress(block))
+
+    def _settle(self, left: int) -> None:
+        while len(self._waiting) > left:
+            self._waiting.pop(0).result()
+
+    def _finish(self) -> None:
+        self._done = True
+        if self._worker is not None:
+            self._worker.shutdown(wait=True, cancel_futures=True)
+        self._block = bytearray()
+
+
+class _Upload:
+    """The object's bytes on their way."""
+
+    def __init__(self, hook: S3Hook, bucket: str, key: str, token: str, content_type: str | None) -> None:
+        self._hook = hook
+        self._where = {"Bucket": bucket, "Key": key}
+        self._name = f"s3://{bucket}/{key}"
+        self._token = token
+        self._more: dict[str, Any] = {"Metadata": {TOKEN: token}}
+        if content_type:
+            self._more["ContentType"] = content_type
+        self._buffer = bytearray()
+        self._size = 0
+        self._id: str | None = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._room = threading.BoundedSemaphore(UPLOADS)
+        self._sent: list[Future[dict[str, Any]]] = []
+
+    def abort_older(self) -> None:
+        """Abort the uploads of this very key that an earlier try left."""
+        client = self._hook.client()
+        pages = client.get_paginator("list_multipart_uploads")
+        try:
+            with self._hook.errors(f"list uploads of {self._name}"):
+                for page in pages.paginate(Bucket=self._where["Bucket"], Prefix=self._where["Key"]):
+                    for found in page.get("Uploads", ()):
+                        if found["Key"] == self._where["Key"]:
+                            self._abort(found["UploadId"])
+                            self._hook.log.info(
+                                "aborted an unfinished upload of %s that an earlier try left", self._name
+                            )
+        except AccessDenied as error:
+            self._hook.log.warning("cannot look for unfinished uploads, they may be left: %s", error)
+
+    def add(self, data: bytes) -> None:
+        self._buffer += data
+        self._size += len(data)
+        while len(self._buffer) >= (size := part_size(len(self._sent) + 1)):
+            with memoryview(self._buffer) as view:
+                part = bytes(view[:size])
+            del self._buffer[:size]
+            self._send(part)
+
+    def complete(self) -> None:
+        """Send the rest, and make all of it one object."""
+        if self._id is None:
+            with self._hook.errors(f"write {self._name}"):
+                self._hook.client().put_object(**self._where, **self._more, Body=bytes(self._buffer))
+            return
+        if self._buffer:
+            self._send(bytes(self._buffer))
+            self._buffer = bytearray()
+        parts = [sent.result() for sent in self._sent]
+        try:
+            with self._hook.errors(f"complete {self._name}"):
+                self._hook.client().complete_multipart_upload(
+                    **self._where, UploadId=self._id, MultipartUpload={"Parts": parts}
+                )
+        except NotFound as error:
+            self._completed_before(error)
+        self._stop()
+
+    def abort(self) -> None:
+        """Abort the upload, once no part of it is under way."""
+        self._stop()
+        self._buffer = bytearray()
+        if self._id is not None:
+            try:
+                self._abort(self._id)
+            except TradewindError as error:
+                self._hook.log.warning("cannot abort the upload of %s, the next try does: %s", self._name, error)
+
+    def _send(self, part: bytes) -> None:
+        self._raise_early()
+        if self._id is None:
+            with self._hook.errors(f"begin the upload of {self._name}"):
+                self._id = self._hook.client().create_multipart_upload(**self._where, **self._more)["UploadId"]
+            self._pool = ThreadPoolExecutor(UPLOADS, "s3-upload")
+        assert self._pool is not None  # noqa: S101 (told to mypy)
+        self._room.acquire()
+        self._sent.append(self._pool.submit(self._upload, len(self._sent) + 1, part))
+
+    def _upload(self, number: int, part: bytes) -> dict[str, Any]:
+        try:
+            with self._hook.errors(f"upload part {number} of {self._name}"):
+                answer = self._hook.client().upload_part(**self._where, UploadId=self._id, PartNumber=number, Body=part)
+        except NotFound as error:
+            raise self._superseded(error) from error
+        finally:
+            self._room.release()
+        sums = {name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"}
+        return {"PartNumber": number, "ETag": answer["ETag"], **sums}
+
+    def _raise_early(self) -> None:
+        for sent in self._sent[-2 * UPLOADS - 2 :]:
+            if sent.done():
+                sent.result()
+
+    def _completed_before(self, error: NotFound) -> None:
+        """Accept an object that is there although its upload is not: the answer to the first call was lost."""
+        try:
+            found = self._hook.head(self._where["Bucket"], self._where["Key"])
+        except NotFound:
+            raise self._superseded(error) from error
+        if found.metadata.get(TOKEN) != self._token or found.size != self._size:
+            raise self._superseded(error) from error
+
+    def _superseded(self, error: NotFound) -> TradewindError:
+        if error_code(error.__cause__ or error) != "NoSuchUpload":
+            return error
+        return Superseded(f"the upload of {self._name} was aborted: another try of the same work took over")
+
+    def _stop(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _abort(self, upload: str) -> None:
+        try:
+            with self._hook.errors(f"abort the upload of {self._name}"):
+                self._hook.client().abort_multipart_upload(**self._where, UploadId=upload)
+        except NotFound:
+            return
