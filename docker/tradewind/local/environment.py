@@ -105,6 +105,11 @@ class Environment:
         """The address of the database ``warehouse``, its password in it: never log it."""
         return self._postgres.dsn("warehouse")
 
+    @property
+    def alive(self) -> bool:
+        """Whether there is anything to stop."""
+        return self._guard is not None
+
     def s3(self) -> S3Server:
         """Return the S3 server, for its ``client()``."""
         return self._s3

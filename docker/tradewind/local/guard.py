@@ -251,8 +251,8 @@ class Guard:
 def main() -> None:
     """Guard what the other end of the socket asks for."""
     channel, parent = int(sys.argv[1]), int(sys.argv[2])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the processes started here would inherit
     if LINUX:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     Guard(socket.socket(fileno=channel), parent).run()

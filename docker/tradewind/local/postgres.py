@@ -25,7 +25,6 @@ CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 FAST: Mapping[str, str] = {
     # A development database: a crash of a process loses nothing, a power cut may.
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_wal_size": "2GB",
     "wal_level": "minimal",

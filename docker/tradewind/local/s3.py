@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import sys
 import time
@@ -128,6 +129,8 @@ class S3Server:
         self._child = self._guard.start(
             "s3",
             [sys.executable, "-m", "tradewind.local.s3_process", str(self._port), self.folder],
+            # Large blocks go back to the system when they are freed.
+            env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"},
             output=self.log,
             nice=self._nice,
         )

@@ -106,9 +106,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         # Once is enough: a second Ctrl-C must not leave half of it running.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        with terminal.busy("stopping"):
-            environment.stop()
-        terminal.tell("nothing runs any more")
+        if environment.alive:
+            with terminal.busy("stopping"):
+                environment.stop()
+            terminal.tell("stopped")
     return 0
 
 
