@@ -8,6 +8,7 @@ signal does interrupt. What is left of an interrupted call is stopped in the ser
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,9 +176,12 @@ class PostgresSession:
         The stream is written in another thread. What it raises is raised here, and the copy is cancelled.
 
         :param statement: the COPY statement
-        :param writable: takes the bytes, a row or more at a time
+        :param writable: takes the bytes, a row or more at a time; a BufferedWriter costs the least
         :return: the rows copied
         """
+        if isinstance(writable, io.BufferedWriter):
+            # Its write is C: a guard would cost a call of Python for each row.
+            return self._copy(statement, writable, COPY_CHUNK)
         guard = _Writer(writable, self._cancelled)
         return self._copy(statement, guard, COPY_CHUNK)
 
@@ -218,7 +222,7 @@ class PostgresSession:
             try:
                 self._blocking(lambda: cur.copy_expert(statement, guard, size))
             except Exception:
-                if guard.error is not None:
+                if getattr(guard, "error", None) is not None:
                     raise guard.error from None
                 raise
             self.rowcount = cur.rowcount
