@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -61,7 +62,8 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         if arguments.json:
             terminal.data(json.dumps(summary.as_dict()))
         if arguments.keep:
-            demo.environment.wait()
+            with contextlib.suppress(KeyboardInterrupt, Asked):  # the way it is meant to end
+                demo.environment.wait()
     except Asked:
         terminal.tell("asked to stop")
         return 128 + signal.SIGTERM
