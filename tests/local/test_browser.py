@@ -1,0 +1,74 @@
+"""What a person sees: she logs in to the UI of `tradewind up`, starts her DAG and sees it succeed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import browser
+from tests.services import require
+
+DAG = """
+from datetime import datetime
+
+from airflow.sdk import DAG
+from tradewind.operators.bash import BashOperator
+from tradewind.operators.python import PythonOperator
+
+with DAG("hello", start_date=datetime(2026, 1, 1), schedule=None):
+    greet = BashOperator(task_id="greet", bash_command="echo hello")
+    add = PythonOperator(task_id="add", python_callable=lambda: 40 + 2)
+    greet >> add
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    lacking = browser.missing()
+    if lacking:
+        require("chromium", lacking)
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "hello.py").write_text(DAG)
+    command = [sys.executable, "-m", "tradewind.mwaa.cli", "up", str(tmp_path), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, "tradewind up ended without saying where it is"
+        yield json.loads(line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_person_logs_in_and_sees_the_dag_succeed(running: dict[str, Any]) -> None:
+    with browser.page() as page:
+        browser.log_in(page, running["web"], running["user"], running["password"])
+        page.goto(f"{running['web']}/dags/hello")
+        page.get_by_role("button", name="Trigger").first.click()
+        page.get_by_role("dialog").get_by_role("button", name="Trigger").click()
+        page.goto(f"{running['web']}/dags/hello/runs")
+        page.get_by_text("Success", exact=True).first.wait_for(timeout=120_000)
+
+        row = page.get_by_role("row").filter(has_text="Success")
+        assert row.count() == 1
+
+
+@pytest.mark.slow
+def test_a_wrong_password_is_refused(running: dict[str, Any]) -> None:
+    with browser.page() as page:
+        page.goto(running["web"])
+        page.fill("input[name=username]", running["user"])
+        page.fill("input[name=password]", "not-" + running["password"])
+        with page.expect_response(lambda answer: "/auth/" in answer.url and answer.request.method == "POST") as answer:
+            page.keyboard.press("Enter")
+
+        assert answer.value.status == 401
+        assert "/auth/login" in page.url
