@@ -111,7 +111,7 @@ def test_exit_code_skips(run: Run, code: int, skip: Any) -> None:
 
 
 def test_no_exit_code_skips(run: Run) -> None:
-    with pytest.raises(TradewindError, match="exit code 99$"):
+    with pytest.raises(TradewindError, match=r"exit code 99$"):
         run("exit 99", skip_on_exit_code=None)
 
 

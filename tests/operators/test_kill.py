@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.operators.fix_trees import Tree
 
 TREES = [

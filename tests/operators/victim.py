@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from tests.fix_airflow import make_context
+
 from tradewind.hooks.compat import BaseOperator
 from tradewind.operators.bash import BashOperator
 from tradewind.operators.python import PythonOperator
