@@ -8,9 +8,9 @@ import queue
 import re
 import threading
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import cast
 
-from tradewind.hooks.errors import ConnectionFailed, DataError
+from tradewind.hooks.errors import DataError
 from tradewind.operators.csv_records import CsvInput
 from tradewind.operators.ends import Readable
 from tradewind.operators.progress import Progress
@@ -94,7 +94,9 @@ class CopyStream:
     :param end: lets go of the connection, called once when the COPY is over
     """
 
-    def __init__(self, run: Callable[[BinaryIO], int], stop: Callable[[], None], end: Callable[[], None]) -> None:
+    def __init__(
+        self, run: Callable[[io.BufferedWriter], int], stop: Callable[[], None], end: Callable[[], None]
+    ) -> None:
         self._run = run
         self._stop = stop
         self._end = end
@@ -148,11 +150,11 @@ class CopyStream:
         return None
 
     def _put(self, data: bytes) -> None:
+        # Once the stream is closed the bytes are dropped: the query is being cancelled.
         while not self._closed.is_set():
             with contextlib.suppress(queue.Full):
                 self._queue.put(data, timeout=1.0)
                 return
-        raise ConnectionFailed("nobody reads the copy any more")
 
     def close(self) -> None:
         """Stop the COPY if it still runs, and wait for its end."""

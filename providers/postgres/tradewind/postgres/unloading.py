@@ -7,7 +7,7 @@ import codecs
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
@@ -119,13 +119,7 @@ class PostgresReading(Reading):
             raise
         statement = copy_out_statement(query, dialect)
 
-        def run(file: BinaryIO) -> int:
-            # Past the session's own guard, which would cost a call of Python for each row.
-            with session.conn.cursor() as cur, translated(self._name):
-                cur.copy_expert(statement, file)
-                return int(cur.rowcount)
-
-        return CopyStream(run, session.cancel, lambda: _end(session, stack))
+        return CopyStream(lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack))
 
 
 def _end(session: PostgresSession, stack: ExitStack) -> None:
