@@ -122,6 +122,7 @@ def make_context(
 
     if not task.has_dag():  # type: ignore[no-untyped-call]
         _join_dag(task)
+    object.__setattr__(task, "_lock_for_execution", True)  # as prepare_for_execution does before a run
     interval = (logical_date - timedelta(days=1), logical_date)
     make = _runtime_context if AIRFLOW_3 else _orm_context
     retries = task.retries or 0

@@ -30,7 +30,7 @@ print("RESULT" + json.dumps([names, [text for text in seen if "tradewind" in tex
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.value)
 def test_info_is_valid(point: EntryPoint) -> None:
     import airflow
-    import jsonschema
+    import jsonschema  # type: ignore[import-untyped]
 
     schema = json.loads((Path(airflow.__path__[0]) / "provider_info.schema.json").read_text())
     info = point.load()()
