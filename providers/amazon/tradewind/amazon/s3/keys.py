@@ -23,6 +23,7 @@ POLL_CONFIG = {
     "connect_timeout": 5,
     "read_timeout": 30,
     "retries": {"mode": "standard", "total_max_attempts": 2},
+    "max_pool_connections": 16,
 }
 """What botocore's Config is to a poll: the next one comes anyway."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from tradewind.amazon.s3.keys import POLL_CONFIG, digest, parse
 from tradewind.sensors.triggers import PollTrigger
@@ -13,8 +16,15 @@ if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
 
 
+SHARED_SECONDS = 600
+"""Seconds after which new triggers read the connection anew instead of sharing a client."""
+
+_hooks: WeakValueDictionary[tuple[object, ...], S3Hook] = WeakValueDictionary()
+_making = threading.Lock()
+
+
 class S3KeyTrigger(PollTrigger):
-    """Wait until keys are in S3, by one HEAD for each key and one LIST for each pattern, with one client.
+    """Wait until keys are in S3, by one HEAD for each key and one LIST for each pattern. Triggers share clients.
 
     It finds the URLs of the objects, or, ``checked``, what identifies them.
 
@@ -54,6 +64,7 @@ class S3KeyTrigger(PollTrigger):
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.verify = verify
+        self._hook: S3Hook | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that make this trigger anew."""
@@ -69,18 +80,17 @@ class S3KeyTrigger(PollTrigger):
             "verify": self.verify,
         }
 
-    @cached_property
-    def hook(self) -> S3Hook:
-        """The hook, whose client serves all looks."""
-        from tradewind.amazon.s3.hooks import S3Hook
-
-        return S3Hook(self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=POLL_CONFIG)
+    def close(self) -> None:
+        """Let go of the client; the last trigger that does ends it."""
+        self._hook = None
 
     def look(self) -> list[str] | str | None:
         """Look once for each key; the first that is missing ends the look."""
+        if self._hook is None:
+            self._hook = shared_hook(self.aws_conn_id, self.region_name, self.verify)
         found = []
         for awaited in parse(self.bucket_key, self.bucket_name, self.wildcard_match, self.use_regex):
-            objects = awaited.find(self.hook, every=self.checked)
+            objects = awaited.find(self._hook, every=self.checked)
             if not objects:
                 return None
             found.append((awaited, objects))
@@ -88,3 +98,21 @@ class S3KeyTrigger(PollTrigger):
             return [objects[0].url for _, objects in found]
         seen = digest(objects for _, objects in found)
         return None if seen == self.seen else seen
+
+
+def shared_hook(aws_conn_id: str | None, region_name: str | None, verify: bool | str | None) -> S3Hook:
+    """Return a hook that all triggers of a connection use together, while any of them waits.
+
+    Making a client costs a tenth of a second, most of it under the interpreter's lock: hundreds of triggers that each
+    made one, in threads side by side, would stall the event loop for seconds.
+    """
+    from tradewind.amazon.s3.hooks import S3Hook
+
+    key = (os.getpid(), aws_conn_id, region_name, verify, int(time.time() // SHARED_SECONDS))
+    with _making:
+        hook = _hooks.get(key)
+        if hook is None:
+            hook = S3Hook(aws_conn_id, region_name=region_name, verify=verify, config=POLL_CONFIG)
+            hook.get_conn()
+            _hooks[key] = hook
+        return hook
