@@ -120,7 +120,8 @@ class AwsHook(BaseHook):
         with self._lock:
             if service not in self._clients:
                 with self.errors(f"client of {service}"):
-                    self._clients[service] = self.session.client(service, **self._client_arguments(service))
+                    session: Any = self.session  # its stubs know each service's client by a literal name
+                    self._clients[service] = session.client(service, **self._client_arguments(service))
             return self._clients[service]
 
     def get_conn(self) -> Any:

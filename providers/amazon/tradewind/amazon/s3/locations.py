@@ -83,7 +83,7 @@ def literal_prefix(pattern: str) -> str:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Compile a pattern: ``*`` is any text, slashes too, ``?`` one character, ``[ab]``, ``[a-z]``, ``[!a]`` one of a set.
+    """Compile a pattern: ``*`` is any text, slashes too, ``?`` one character, ``[a-z]`` or ``[!a]`` one of a set.
 
     ``[*]``, ``[?]`` and ``[[]`` stand for the characters themselves. Case matters.
     """
