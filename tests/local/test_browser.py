@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,14 +27,15 @@ with DAG("hello", start_date=datetime(2026, 1, 1), schedule=None):
 """
 
 
-@pytest.fixture
-def running(tmp_path: Path) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("project")
     lacking = browser.missing()
     if lacking:
         require("chromium", lacking)
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags" / "hello.py").write_text(DAG)
-    command = [sys.executable, "-m", "tradewind.mwaa.cli", "up", str(tmp_path), "--json"]
+    (folder / "dags").mkdir()
+    (folder / "dags" / "hello.py").write_text(DAG)
+    command = [sys.executable, "-m", "tradewind.mwaa.cli", "up", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
