@@ -356,19 +356,28 @@ class Scanner:
         :param data: whole records; the last one may lack its line end
         :param line_end: what ends a line
         """
-        start = position = 0
+        start = 0
         while start < len(data):
-            position = self._next_end(data, start, line_end)
+            position = self.next_end(data, start, line_end)
+            position = len(data) if position < 0 else position
             yield data[start:position]
             start = position
 
-    def _next_end(self, data: bytes, start: int, line_end: bytes) -> int:
+    def next_end(self, data: bytes, start: int, line_end: bytes) -> int:
+        """Return where the record that begins at ``start`` ends, its line end included; -1 where it goes on.
+
+        :param data: the bytes
+        :param start: where the record begins
+        :param line_end: what ends a line
+        """
         position = start
         while True:
             end = data.find(line_end, position)
-            quote = data.find(self._quote, position, len(data) if end < 0 else end)
+            if end < 0:
+                return -1
+            quote = data.find(self._quote, position, end)
             if quote < 0:
-                return len(data) if end < 0 else end + 1
+                return end + 1
             match = self._quoted.match(data, quote)
             position = match.end() if match else quote + 1
 
@@ -381,13 +390,13 @@ def first_record_end(data: bytes, dialect: CsvDialect, *, at_end: bool) -> int:
     :param at_end: whether no more bytes follow
     """
     scanner = Scanner(dialect)
-    line_feed = scanner._next_end(data, 0, b"\n")
-    bare = scanner._next_end(data, 0, b"\r")
-    end = min(line_feed, bare)
-    if end == bare < line_feed and data[end : end + 1] == b"\n":
-        end += 1
-    complete = data[end - 1 : end] in (b"\n", b"\r") and (end < len(data) or data[end - 1 : end] == b"\n")
-    return end if complete or at_end else 0
+    ends = [end for mark in (b"\n", b"\r") if (end := scanner.next_end(data, 0, mark)) > 0]
+    if not ends:
+        return len(data) if at_end else 0
+    end = min(ends)
+    if data[end - 1 : end] == b"\n" or at_end or end < len(data):
+        return end + (data[end - 1 : end + 1] == b"\r\n")
+    return 0  # a CR at the very end: an LF may follow
 
 
 @dataclass(frozen=True)

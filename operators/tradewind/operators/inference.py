@@ -70,11 +70,11 @@ def widest(values: Iterable[str], null: str) -> Kind | None:
     """Return the kind that keeps all values as they are, None where all of them are NULL.
 
     :param values: the fields of a column
-    :param null: the text that stands for NULL; an empty field counts as NULL too
+    :param null: the text that stands for NULL
     """
     kind: Kind | None = None
     for value in values:
-        if value in ("", null):
+        if value == null:
             continue
         kind = joined(kind, kind_of(value))
         if kind == "text":
