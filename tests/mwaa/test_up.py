@@ -1,0 +1,224 @@
+"""``tradewind up`` on a real Airflow: runs a DAG, follows a saved file, tells of a crash, and leaves no process behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.services import require
+
+from tradewind.local.api import Api, ApiError
+from tradewind.local.versions import VERSIONS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+RUNNING = version("apache-airflow")
+CONSTRAINTS = Path(os.environ.get("TRADEWIND_CONSTRAINTS_DIR") or Path(__file__).parents[3] / "shared" / "mwaa")
+
+DAG = """
+import datetime as dt
+import os
+try:
+    from airflow.sdk import DAG
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:
+    from airflow import DAG
+    from airflow.operators.python import PythonOperator
+from tradewind.hooks.compat import AIRFLOW_VERSION, BaseHook
+
+def answer():
+    import boto3
+    connection = BaseHook.get_connection("warehouse")
+    body = boto3.client("s3").get_object(Bucket="mwaa-local", Key="dags/hello.py")["Body"].read()
+    return {"schema": connection.schema, "mine": os.environ.get("MINE"), "read": "DAG(" in body.decode(), "word": "WORD"}
+
+with DAG("hello", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
+    PythonOperator(task_id="answer", python_callable=answer)
+"""
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "tradewind.mwaa.cli", *map(str, arguments)]
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
+        time.sleep(0.1)
+    return found
+
+
+class Up:
+    """A running ``tradewind up``."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        self.talk = folder.parent / "talk"
+        self.out = folder.parent / "out"
+        with self.talk.open("w") as talk, self.out.open("w") as out:
+            self.process = subprocess.Popen(
+                command("up", folder, "--json", *arguments), stdout=out, stderr=talk, start_new_session=True
+            )
+        self.seen: dict[int, float] = {}
+
+    def ready(self, seconds: float = 300.0) -> dict[str, Any]:
+        wait_for(lambda: self.out.read_text().endswith("}\n") or self.process.poll() is not None, seconds, "ready")
+        assert self.process.poll() is None, self.talk.read_text()
+        facts: dict[str, Any] = json.loads(self.out.read_text())
+        return facts
+
+    def look(self) -> None:
+        """Remember every process below this one."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                self.seen[process.pid] = process.create_time()
+            except psutil.Error:
+                continue
+
+    def left(self) -> list[str]:
+        """Return those of the remembered processes that still live."""
+        found = []
+        for pid, started in self.seen.items():
+            try:
+                process = psutil.Process(pid)
+                if process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{pid} {process.cmdline()}")
+            except psutil.Error:
+                continue
+        return found
+
+    def status(self) -> dict[str, Any]:
+        done = subprocess.run(
+            command("status", self.folder, "--json"), capture_output=True, text=True, timeout=60, check=False
+        )
+        facts: dict[str, Any] = json.loads(done.stdout)
+        return facts
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "project" / "dags").mkdir(parents=True)
+    (tmp_path / "project" / "dags" / "hello.py").write_text(DAG)
+    (tmp_path / "project" / "startup.sh").write_text("export MINE=yes\nexport AIRFLOW__CORE__EXECUTOR=Wrong\n")
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def up(folder: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(folder, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        wait_for(lambda one=one: not one.left(), 30, "the end")  # type: ignore[misc]
+
+
+def run(api: Api, dag_id: str = "hello") -> Any:
+    """Run a DAG to its end and return what its task left."""
+    run_id = api.trigger(dag_id)
+    assert api.wait_run(dag_id, run_id, timeout=180) == "success"
+    return api.xcom(dag_id, run_id, "answer")
+
+
+def is_there(api: Api, dag_id: str) -> bool:
+    try:
+        return bool(api.get(f"/dags/{dag_id}"))
+    except ApiError:
+        return False
+
+
+@pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
+def test_a_day_with_an_environment(up: Callable[..., Up], folder: Path) -> None:
+    environment = up("--airflow", RUNNING)
+    facts = environment.ready()
+    api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
+
+    wait_for(lambda: is_there(api, "hello"), 120, "the DAG in Airflow")
+    api.unpause("hello")
+    environment.look()
+    assert run(api) == {"schema": "warehouse", "mine": "yes", "read": True, "word": "WORD"}
+    environment.look()
+
+    (folder / "dags" / "hello.py").write_text(DAG.replace("WORD", "other word"))
+    (folder / "dags" / "second.py").write_text(DAG.replace('"hello"', '"second"'))
+    wait_for(lambda: is_there(api, "second"), 60, "the saved DAG in Airflow")
+    assert run(api)["word"] == "other word"
+
+    status = environment.status()
+    assert status["running"]
+    scheduler = next(row for row in status["components"] if row["name"] == "scheduler")
+    assert scheduler["bytes"] > 50 << 20
+    os.kill(scheduler["pid"], signal.SIGKILL)
+    wait_for(lambda: "starting scheduler again (1 of 3)" in environment.talk.read_text(), 30, "the restart")
+    assert "scheduler ended with SIGKILL, the last lines of" in environment.talk.read_text()
+    assert run(api)["word"] == "other word"
+    environment.look()
+
+    environment.process.send_signal(signal.SIGINT)
+    assert environment.process.wait(60) == 130
+    assert environment.left() == []
+    assert environment.status() == {"running": False, "state": str(folder / ".tradewind")}
+
+
+@pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
+def test_a_killed_command_leaves_no_process_and_the_next_one_starts(up: Callable[..., Up], folder: Path) -> None:
+    first = up("--airflow", RUNNING)
+    wait_for(lambda: (folder / ".tradewind" / "logs" / "triggerer.log").exists(), 120, "the start")
+    first.look()
+    assert len(first.seen) > 5
+
+    first.process.kill()
+    first.process.wait()
+    second = up("--airflow", RUNNING)
+
+    wait_for(lambda: not first.left(), 30, "the end of what it started")
+    wait_for(lambda: second.status()["running"], 120, "the second start")
+    second.look()
+    done = subprocess.run(command("down", folder), capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, second.process.wait(10)) == (0, 0)
+    assert second.left() == []
+
+
+@pytest.mark.parametrize("airflow", ["2.10.3"])
+def test_another_version_and_the_requirements_get_an_environment_of_their_own(
+    up: Callable[..., Up], folder: Path, airflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constraints = CONSTRAINTS / airflow / "constraints.txt"
+    if not constraints.is_file():
+        require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
+    monkeypatch.setenv("TRADEWIND_CACHE_DIR", str(tmp_path / "cache"))
+    (folder / "requirements.txt").write_text("cowsay  # not pinned: the constraints may not know it\n")
+    (folder / "dags" / "hello.py").write_text(
+        DAG.replace(
+            "return {", "import airflow, cowsay, sys; return {'airflow': airflow.__version__, 'said': cowsay.__name__,"
+        )
+    )
+    environment = up("--airflow", airflow, "--constraints", str(constraints))
+    facts = environment.ready(500)
+    api = Api(facts["web"], VERSIONS[airflow].major, facts["user"], facts["password"])
+
+    wait_for(lambda: is_there(api, "hello"), 120, "the DAG in Airflow")
+    api.unpause("hello")
+    environment.look()
+    answer = run(api)
+    assert (answer["airflow"], answer["said"]) == (airflow, "cowsay")
+    environment.process.send_signal(signal.SIGTERM)
+    assert environment.process.wait(60) == 0
+    assert environment.left() == []
