@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import secrets
+import signal
 import socket
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from multiprocessing.connection import Connection
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from tests.services import require
@@ -139,33 +143,71 @@ def hook(database: Database) -> PostgresHook:
     return PostgresHook(database.conn_id)
 
 
-_CHILD = """
-import signal, sys, time
-from tradewind.postgres.hooks import PostgresHook
-hook = PostgresHook({conn_id!r}, log_sql=False)
-def terminate(signum, frame):
-    print("on_kill", flush=True)
-    hook.cancel()
-    raise SystemExit(143)
-signal.signal(signal.SIGTERM, terminate)
-{program}
-"""
+class Child:
+    """A process that does a task's work.
+
+    :param process: the process
+    :param stdout: what it prints
+    """
+
+    def __init__(self, process: Any, stdout: IO[str]) -> None:
+        self.process = process
+        self.stdout = stdout
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait for its end.
+
+        :return: its exit code, None where it still runs
+        """
+        self.process.join(timeout)
+        code: int | None = self.process.exitcode
+        return code
 
 
 @contextmanager
-def postgres_child(database: Database, program: str) -> Iterator[subprocess.Popen[str]]:
+def postgres_child(database: Database, program: str) -> Iterator[Child]:
     """Run a program in a process of its own, as a task would: SIGTERM cancels its hook's sessions.
 
     :param program: Python that uses ``hook`` and prints ``ready`` when its statement is about to run
     """
-    text = _CHILD.format(conn_id=database.conn_id, program=program)
-    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True) as child:
+    # Forked off a process that has imported Airflow once, which takes seconds.
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["tests.fix_postgres", "tradewind.postgres.hooks", "psycopg2"])
+    reader, writer = forks.Pipe(duplex=False)
+    process = forks.Process(target=_work, args=(writer, database.conn_id, json.dumps(database.connection()), program))
+    process.start()
+    writer.close()
+    with reader, open(reader.fileno(), closefd=False) as stdout:
         try:
-            assert child.stdout is not None
-            assert any(line == "ready\n" for line in child.stdout), f"the program ended with {child.wait()}"
-            yield child
+            assert any(line == "ready\n" for line in stdout), "the program ended before it was ready"
+            yield Child(process, stdout)
         finally:
-            child.kill()
+            process.kill()
+            process.join()
+
+
+def _work(writer: Connection, conn_id: str, connection: str, program: str) -> None:
+    os.dup2(writer.fileno(), 1)
+    writer.close()
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"] = connection
+    from tradewind.postgres.hooks import PostgresHook
+
+    hook = PostgresHook(conn_id, log_sql=False)
+
+    def terminate(number: int, frame: Any) -> None:
+        os.write(1, b"on_kill\n")
+        hook.cancel()
+        raise SystemExit(143)
+
+    signal.signal(signal.SIGTERM, terminate)
+    exec(program, {"hook": hook, "signal": signal, "time": time})
 
 
 @contextmanager

@@ -52,10 +52,11 @@ def test_a_connection_has_three_ways_to_be_named(database: Database, make: Calla
     assert make(database.conn_id).get_first("SELECT current_database()") == (database.name,)
 
 
-@pytest.mark.parametrize("keyword", ["database", "schema"])
-def test_the_database_is_an_argument(database: Database, keyword: str) -> None:
-    hook = PostgresHook(database.conn_id, **{keyword: "template1"})
-    assert hook.get_first("SELECT current_database()") == ("template1",)
+@pytest.mark.parametrize(
+    "make", [lambda name: PostgresHook(name, database="template1"), lambda name: PostgresHook(name, schema="template1")]
+)
+def test_the_database_is_an_argument(database: Database, make: Callable[[str], PostgresHook]) -> None:
+    assert make(database.conn_id).get_first("SELECT current_database()") == ("template1",)
 
 
 def test_arguments_that_contradict_each_other() -> None:
@@ -189,7 +190,7 @@ def test_the_connection_test_tells(database: Database, hook: PostgresHook, conne
 def test_uris(database: Database, connection: Define) -> None:
     connection("uri", {**database.connection(sslmode="prefer"), "password": database.password})
     hook = PostgresHook("uri")
-    assert database.password not in str(hook.sqlalchemy_url)
+    assert database.password not in repr(hook.sqlalchemy_url)
     parts = urlsplit(hook.get_uri())
     assert (parts.hostname, parts.port, parts.path) == (database.host, database.port, f"/{database.name}")
     assert parse_qs(parts.query)["sslmode"] == ["prefer"]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.sqlparser import DatabaseInfo
     from psycopg2 import sql
     from psycopg2.extensions import connection as PgConnection  # noqa: N812
-    from sqlalchemy.engine import URL
+    from sqlalchemy.engine import URL, Engine
 
     from tradewind.hooks.compat import Connection
     from tradewind.hooks.work import Work
@@ -284,12 +284,21 @@ class PostgresHook(DbApiHook):
 
     @property
     def sqlalchemy_url(self) -> URL:
-        """SQLAlchemy's URL of this connection; its text hides the password, its query has the options of libpq."""
+        """SQLAlchemy's URL of this connection; its repr hides the password, its query has the options of libpq."""
         options = self.connect_options()
         extra = self.connection_extra
         if extra.get("iam"):
             options = with_token(options, extra)
         return make_url(options, extra.get("sqlalchemy_scheme"), extra.get("sqlalchemy_query"))
+
+    def get_sqlalchemy_engine(self, engine_kwargs: Mapping[str, Any] | None = None) -> Engine:
+        """Make an engine of SQLAlchemy; unlike Airflow's own way it logs no URL, which may show the password.
+
+        :param engine_kwargs: further arguments of ``create_engine``
+        """
+        from sqlalchemy import create_engine
+
+        return create_engine(self.sqlalchemy_url, **(engine_kwargs or {}))
 
     @property
     def dialect(self) -> Any:
