@@ -125,6 +125,24 @@ class State:
             else:
                 return
 
+    def wait_free(self, timeout: float) -> bool:
+        """Wait until nobody runs the environment and everything that it started has ended.
+
+        :param timeout: seconds
+        :return: whether that came in time
+        """
+        deadline = time.monotonic() + timeout
+        with (self.folder / "lock").open("a") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        return False
+                    time.sleep(0.05)
+                else:
+                    return True
+
     def secrets(self) -> Secrets:
         """Return the environment's secrets, drawn at the first call."""
         path = self.folder / "secrets.json"

@@ -34,15 +34,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         try:
             process = psutil.Process(running["pid"])
             process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
+            if not state.wait_free(PATIENCE):
+                process.kill()  # its guard ends the rest
+                raise LocalError(f"the environment (pid {process.pid}) did not end in {PATIENCE:.0f} s: it was killed")
         except psutil.NoSuchProcess:
             pass
         except psutil.AccessDenied as error:
             raise LocalError(f"the environment (pid {running['pid']}) belongs to another user") from error
-        except psutil.TimeoutExpired as error:
-            process.kill()  # its guard ends the rest
-            raise LocalError(
-                f"the environment (pid {running['pid']}) did not end in {PATIENCE:.0f} s: it was killed"
-            ) from error
     terminal.tell(f"stopped the environment of {running['path']}")
     return 0
