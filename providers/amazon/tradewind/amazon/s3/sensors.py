@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -177,5 +178,9 @@ def _known(value: Any) -> bool:
 
 def _context_for(check_fn: Callable[..., bool], context: Context) -> Mapping[str, Any]:
     parameters = inspect.signature(check_fn).parameters.values()
-    wants = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
-    return dict(context) if wants else {}
+    if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return {}
+    with warnings.catch_warnings():
+        # Airflow 2 warns of each old name in its context that is looked at, asked for or not.
+        warnings.simplefilter("ignore")
+        return dict(context)
