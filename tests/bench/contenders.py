@@ -102,8 +102,8 @@ class Ours(Contender):
         import boto3  # noqa: F401
         import psycopg2  # noqa: F401
         import smart_open.s3  # noqa: F401
-        from tradewind.amazon.s3.files import S3File
 
+        from tradewind.amazon.s3.files import S3File
         from tradewind.operators.dialect import CsvDialect
         from tradewind.postgres.tables import PostgresTable
 

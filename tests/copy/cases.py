@@ -95,11 +95,7 @@ CONNECTIONS = {
     "postgres: unknown option": bad(InvalidArgument, "no_such_option", postgres={"extra": {"no_such_option": "1"}}),
     "postgres: bad sslmode": bad(InvalidArgument, "sslmode", postgres={"extra": {"sslmode": "perhaps"}}),
     "postgres: tls where there is none": bad(InvalidArgument, "ssl", postgres={"extra": {"sslmode": "require"}}),
-    "postgres: missing certificate": bad(
-        InvalidArgument,
-        "/no/such/ca.pem",
-        postgres={"extra": {"sslmode": "verify-full", "sslrootcert": "/no/such/ca.pem"}},
-    ),
+    "postgres: unknown service": bad(NotFound, "no_such_service", postgres={"extra": {"service": "no_such_service"}}),
     "postgres: port that is none": bad(InvalidArgument, "port", postgres={"port": 99999}),
     "postgres: a server that never answers": bad(
         TimedOut, "timeout", postgres={"port": "{silent}", "extra": {"connect_timeout": 1}}
@@ -178,7 +174,9 @@ ENCODINGS = {
     ),
     "latin-1 in the header": bad(DataError, "not utf-8", "encoding=", body="id,größe\n3,1\n".encode("latin-1")),
     "utf-8 stated as ascii passes": good(body=lines("3,Käthe,,".encode()), file={"encoding": "ascii"}, rows=1),
-    "latin-2 stated as utf-16": bad(DataError, "utf-16", body=GOOD + b"x", file={"encoding": "utf-16-le"}),
+    "utf-8 stated as utf-16": bad(
+        DataError, "people.csv", "has no column", body=GOOD + b"x", file={"encoding": "utf-16-le"}
+    ),
     "an encoding that is none": bad(InvalidArgument, "utf-9", file={"encoding": "utf-9"}),
 }
 

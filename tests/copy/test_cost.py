@@ -125,15 +125,14 @@ def run(context: Callable[..., Any], source: Any, target: Any, run_id: str, **ar
 
 def ends(stage: Stage, key: str, table: str) -> tuple[Any, Any]:
     from tradewind.amazon.s3.files import S3File
-
     from tradewind.postgres.tables import PostgresTable
 
     return S3File(f"s3://{stage.bucket}/{key}", conn_id=LAKE), PostgresTable(table, conn_id=WAREHOUSE)
 
 
-@pytest.mark.parametrize("mode", ["append", "replace", "merge"])
+@pytest.mark.parametrize(("mode", "most"), [("append", 14), ("replace", 16), ("merge", 17)])
 def test_a_load_costs_a_few_calls(
-    mode: str, stage: Stage, meter: Meter, table: str, context: Callable[..., Any]
+    mode: str, most: int, stage: Stage, meter: Meter, table: str, context: Callable[..., Any]
 ) -> None:
     stage.client().put_object(Bucket=stage.bucket, Key="in/cost.csv.gz", Body=gzip.compress(BODY))
     source, target = ends(stage, "in/cost.csv.gz", table)
@@ -145,7 +144,7 @@ def test_a_load_costs_a_few_calls(
     run(context, source, target, f"{mode} 2", mode=mode, **key)
 
     assert meter.calls.total() <= 2, meter.calls
-    assert len(meter.statements) <= 16, meter.statements
+    assert len(meter.statements) <= most, meter.statements
 
 
 def test_a_retry_after_success_reads_nothing(

@@ -55,13 +55,12 @@ class Try:
 
 def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
     from tradewind.amazon.s3.files import S3File
-
     from tradewind.operators.copy import CopyOperator
     from tradewind.postgres.tables import PostgresTable
 
     return CopyOperator(
         task_id="load",
-        source=S3File(f"s3://{attempt.stage.bucket}/{SOURCE_KEY}", conn_id=LAKE),
+        source=S3File(f"s3://{attempt.stage.bucket}/{SOURCE_KEY}", conn_id=LAKE, null=NULL),
         target=PostgresTable(f"public.{TABLE}", conn_id=WAREHOUSE),
         mode=mode,  # type: ignore[arg-type]
         **arguments,
@@ -70,7 +69,6 @@ def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
 
 def _unload(attempt: Try) -> BaseOperator:
     from tradewind.amazon.s3.files import S3File
-
     from tradewind.operators.copy import CopyOperator
     from tradewind.postgres.tables import PostgresTable
 
@@ -84,7 +82,7 @@ def _unload(attempt: Try) -> BaseOperator:
 def _official_load(attempt: Try) -> BaseOperator:
     from airflow.providers.amazon.aws.transfers.s3_to_sql import S3ToSqlOperator
 
-    return S3ToSqlOperator(
+    operator: BaseOperator = S3ToSqlOperator(
         task_id="load",
         s3_bucket=attempt.stage.bucket,
         s3_key=SOURCE_KEY,
@@ -94,12 +92,13 @@ def _official_load(attempt: Try) -> BaseOperator:
         sql_conn_id=WAREHOUSE,
         aws_conn_id=LAKE,
     )
+    return operator
 
 
 def _official_unload(attempt: Try) -> BaseOperator:
     from airflow.providers.amazon.aws.transfers.sql_to_s3 import SqlToS3Operator
 
-    return SqlToS3Operator(
+    operator: BaseOperator = SqlToS3Operator(
         task_id="unload",
         query=f"select * from {TABLE}",
         s3_bucket=attempt.stage.bucket,
@@ -109,6 +108,7 @@ def _official_unload(attempt: Try) -> BaseOperator:
         df_kwargs={"index": False},
         replace=True,
     )
+    return operator
 
 
 def parse_csv(path: str) -> Any:

@@ -164,6 +164,8 @@ def _folded(name: str, folded: dict[str, list[str]], source: CsvInput, table: Ta
         meant = next((column for column in columns if near and column.casefold() == near[0]), None)
         hint = f"did you mean {meant!r}?" if meant else f"it has {shown(columns)}"
         hint += f" (columns of the input: {shown(source.names or ())})"
+    if "\n" in name or "\r" in name:
+        hint = f"it goes over a line end: is a quote ({source.dialect.quote}) left open in the header?"
     raise _mismatch(source, name, f"table {table.name} has no column {name!r}: {hint}")
 
 
