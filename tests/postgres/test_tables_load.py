@@ -128,7 +128,7 @@ BAD = [
     (b"\n1,2\n", {}, "empty line", 1),
     (b"i\0d\0\n", {}, "NUL", 1),
     (b"id,n\xe4me\n", {}, "not UTF-8 .*0xe4 at offset 4", 1),
-    (b"id,name\n1,a\n\\.\n2,b\n", {}, r"nothing but \\\.", None),
+    (b"id,name\n1,a\n\\.\n2,b\n", {}, r"line 3: the record is nothing but \\\.", 3),
     (b"\xff\xfei\0d\0\n\0" + b"\x00\xd8\n\0", {}, "not utf-16-le: .* offset 8 \\(line 2\\)", 2),
     ("id,name\n1,ä\n".encode(), {"encoding": "ascii"}, None, None),
     ("id,name\n1,ä\n2,\x81\n".encode("latin-1"), {"encoding": "cp1252"}, "not cp1252: bytes 81 at offset 14", 3),
@@ -229,3 +229,16 @@ def test_replace_keeps_foreign_keys_working(database: Database) -> None:
     with pytest.raises(DataError, match="violates foreign key"):
         copy(MemoryFiles(b"id\n2\n"), target, mode="replace")
     assert rows(database, "p") == [(1,)]
+
+
+@pytest.mark.parametrize("most", [1 << 20, 1])
+def test_no_record_is_taken_for_the_end_of_the_input(database: Database, most: int) -> None:
+    database.query("CREATE TABLE one (a text)")
+    target = PostgresTable("one", conn_id=database.conn_id)
+    with pytest.raises(DataError, match="line 2: the record is nothing"):
+        copy(MemoryFiles(b"a\n\\.\nb\n", most=most), target)
+    headless = CsvDialect(header=False)
+    with pytest.raises(DataError, match="line 1: the record is nothing"):
+        copy(MemoryFiles(b"\\.\nb\n", dialect=headless, most=most), target)
+    copy(MemoryFiles(b'a\n"x\n\\.\ny"\n"\\."\n\\.z\n\\.', most=most), target)
+    assert database.query("TABLE one") == [("x\n\\.\ny",), ("\\.",), ("\\.z",), ("\\.",)]

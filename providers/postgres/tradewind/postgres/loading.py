@@ -180,10 +180,10 @@ class Load:
     def _copy_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], into: str) -> int:
         guard_end = self._session.conn.server_version < 180000
         if self._request.max_errors:
-            source.stream = Counted(source.stream, _Silent(self._progress), source, guard_end=guard_end)
+            source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
             statement = copy_statement(into, columns, table, source.dialect, header=False)
             return TolerantLoad(self._session, source, statement, self._rejects, self._count).run()
-        stream = Counted(source.whole(), self._progress, source, guard_end=guard_end)
+        stream = Counted(source.whole(), self._progress, part, guard_end=guard_end)
         statement = copy_statement(into, columns, table, source.dialect, header=bool(source.header))
         try:
             rows = self._session.copy_in(statement, stream)

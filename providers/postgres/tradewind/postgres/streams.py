@@ -11,15 +11,15 @@ from collections.abc import Callable
 from typing import cast
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput
-from tradewind.operators.ends import Readable
+from tradewind.operators.csv_records import Scanner, blocks, open_csv
+from tradewind.operators.ends import Part, Readable
 from tradewind.operators.progress import Progress
 
 # 256 KiB costs the least CPU of 64 KiB to 1 MiB, within noise; eight of them wait at most.
 BUFFER = 1 << 18
 WAITING = 8
 
-_END_MARK = re.compile(rb"(?:\A|[\r\n])\\\.(?:[\r\n]|\Z)")
+_END_MARK = re.compile(rb"[\r\n]\\\.[\r\n]")
 
 
 class Counted:
@@ -27,48 +27,63 @@ class Counted:
 
     :param stream: the bytes
     :param progress: takes the counts
-    :param source: where they come from
-    :param guard_end: whether to refuse a line ``\\.``, which servers before 18 take for the end of the input
+    :param part: where they come from
+    :param guard_end: whether to refuse a record ``\\.``, which servers before 18 take for the end of the input
     """
 
-    def __init__(self, stream: Readable, progress: Progress, source: CsvInput, *, guard_end: bool) -> None:
+    def __init__(self, stream: Readable, progress: Progress, part: Part, *, guard_end: bool) -> None:
         self._stream = stream
         self._progress = progress
-        self._source = source
+        self._part = part
         self._guard_end = guard_end
-        self._tail = b"\n"
+        self._tail = b""
         self.bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to ``size`` bytes.
 
-        :raises DataError: where a line would end the copy before the end of the input
+        :raises DataError: where a record would end the copy before the end of the input
         """
         data = self._stream.read(size)
-        if self._guard_end:
+        if self._guard_end and data:
             self._look(data)
         self.bytes += len(data)
         self._progress.add(len(data))
         return data
 
     def _look(self, data: bytes) -> None:
-        if not data or b"\\." in data or b"\\" in self._tail:
-            seen = self._tail + data
-            # A mark at the very end of the bytes so far may go on: it is looked at with the next ones.
-            for match in _END_MARK.finditer(seen):
-                if match.end() < len(seen) or seen[match.end() - 1 : match.end()] in (b"\r", b"\n") or not data:
-                    name = self._source.name
-                    raise DataError(
-                        f"{name}: a line holds nothing but \\. (near byte {self.bytes:,}), which PostgreSQL before 18 "
-                        "takes for the end of the input: quote the field",
-                        source=name,
-                        value="\\.",
-                    )
-        self._tail = (self._tail + data[-4:])[-4:] if len(data) < 4 else data[-4:]
+        seen = self._tail + data if self.bytes else b"\n" + data
+        if b"\\." in seen and _END_MARK.search(seen):
+            refuse_end_mark(self._part)
+            self._guard_end = False  # it stands within quotes, where it means nothing
+        self._tail = (self._tail + data)[-3:]
 
     def close(self) -> None:
         """Close the stream."""
         self._stream.close()
+
+
+def refuse_end_mark(part: Part) -> None:
+    """Read a file again to see whether one of its records is the end mark, and not a line of a quoted text.
+
+    :param part: the file
+    :raises DataError: where it is, with the line
+    """
+    source = open_csv(part)
+    scanner = Scanner(source.dialect)
+    with contextlib.closing(source):
+        for block in blocks(source, 1 << 20):
+            line = block.line
+            for record in scanner.records(block.data, source.line_end) if b"\\." in block.data else ():
+                if record.rstrip(b"\r\n") == b"\\." != record:
+                    raise DataError(
+                        f"{part.name}, line {line:,}: the record is nothing but \\., which PostgreSQL before 18 takes "
+                        "for the end of the input: quote it",
+                        source=part.name,
+                        line=line,
+                        value="\\.",
+                    )
+                line += record.count(source.line_end)
 
 
 class _Feed(io.RawIOBase):
