@@ -76,6 +76,14 @@ def gone_after(database: Database, patience: float) -> float:
     return time.monotonic() - started
 
 
+def until_it_sleeps(database: Database) -> None:
+    """Wait until the server runs the statement: a child says "ready" just before."""
+    deadline = time.monotonic() + 10
+    while not database.query(RUNNING + " AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     "program",
     [SLEEPS, COPIES_OUT, COPIES_IN, CURSOR],
@@ -83,6 +91,8 @@ def gone_after(database: Database, patience: float) -> float:
 )
 def test_sigterm_ends_what_runs_within_two_seconds(database: Database, program: str) -> None:
     with postgres_child(database, program) as child:
+        if program == SLEEPS:
+            until_it_sleeps(database)
         child.send_signal(signal.SIGTERM)
         gone_after(database, 2.0)
         assert child.wait(5) == 143
@@ -108,6 +118,8 @@ def test_sigkill_is_seen_by_the_server(
     database: Database, program: str, patience: float, record_property: Callable[[str, object], None]
 ) -> None:
     with postgres_child(database, program) as child:
+        if program == SLEEPS:
+            until_it_sleeps(database)
         child.kill()
         record_property("seconds", gone_after(database, patience))
     assert not database.query("SELECT to_regclass('t')")[0][0]
