@@ -193,10 +193,12 @@ class Installation:
             wanted.write_text(self._localised())
             pinned = folder / "airflow.txt"
             pinned.write_text(f"{airflow}\n")
-            bounds = ["--constraints", str(pinned)]
-            if not any(OWN_CONSTRAINT.search(line) for line in self.requirements.splitlines()):
-                bounds += self._bounds(folder)
+            bounds = ["--constraints", str(pinned), *([] if self.constrains_itself() else self._bounds(folder))]
             self._run(*pip, *bounds, "--requirements", str(wanted), what="requirements.txt")
+
+    def constrains_itself(self) -> bool:
+        """Say whether MWAA would leave Airflow's constraints away for these requirements."""
+        return any(OWN_CONSTRAINT.search(line) for line in self.requirements.splitlines())
 
     def _bounds(self, folder: Path) -> list[str]:
         """Return what keeps uv at the versions of that Airflow; our own packages are not bound by it."""
