@@ -52,8 +52,9 @@ def test_a_signal_stops_the_load_in_the_server(database: Database, context: Call
     def send() -> None:
         while database.query("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (%'") != [(1,)]:
             time.sleep(0.02)
-        signal.raise_signal(signal.SIGUSR1)
+        signal.pthread_kill(main, signal.SIGUSR1)
 
+    main = threading.main_thread().ident or 0
     before = signal.signal(signal.SIGUSR1, kill)
     sender = threading.Thread(target=send)
     try:

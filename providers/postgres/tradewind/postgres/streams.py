@@ -115,7 +115,9 @@ class CopyStream:
         self._run = run
         self._stop = stop
         self._end = end
-        self._queue: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        # A signal may interrupt the reader: Queue's locks, in Python, would be left in disorder, SimpleQueue's are C.
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(WAITING)
         self._rest = memoryview(b"")
         self._failure: BaseException | None = None
         self._closed = threading.Event()
@@ -128,7 +130,7 @@ class CopyStream:
         """Return up to ``size`` bytes; what the query raises is raised here."""
         if size < 0:
             return b"".join(iter(lambda: self.read(1 << 20), b""))
-        if not self._rest and not self._ended:
+        if not self._rest:
             self._next()
         data, self._rest = self._rest[:size], self._rest[size:]
         return data.obj if data.nbytes == len(data.obj) else bytes(data)  # type: ignore[return-value, arg-type]
@@ -136,13 +138,15 @@ class CopyStream:
     def _next(self) -> None:
         if self._closed.is_set():
             raise ValueError("the stream is closed")
-        data = self._queue.get()
-        if data is not None:
-            self._rest = memoryview(data)
-            return
-        self._ended = True
-        self._thread.join()
-        if self._failure is not None:
+        if not self._ended:
+            data = self._queue.get()
+            if data is not None:
+                self._room.release()
+                self._rest = memoryview(data)
+                return
+            self._ended = True
+            self._thread.join()
+        if self._failure is not None:  # each time: a failure must never look like the end
             raise self._failure
 
     def _work(self) -> None:
@@ -156,29 +160,22 @@ class CopyStream:
         finally:
             with contextlib.suppress(Exception):
                 self._end()
-            self._tell_end()
-
-    def _tell_end(self) -> None:
-        while not self._closed.is_set():
-            with contextlib.suppress(queue.Full):
-                return self._queue.put(None, timeout=1.0)
-        return None
+            self._queue.put(None)
 
     def _put(self, data: bytes) -> None:
         # Once the stream is closed the bytes are dropped: the query is being cancelled.
-        while not self._closed.is_set():
-            with contextlib.suppress(queue.Full):
-                self._queue.put(data, timeout=1.0)
-                return
+        self._room.acquire()
+        if not self._closed.is_set():
+            self._queue.put(data)
+        else:
+            self._room.release()
 
     def close(self) -> None:
         """Stop the COPY if it still runs, and wait for its end."""
         if self._closed.is_set():
             return
         self._closed.set()
+        self._room.release()
         if self._thread.is_alive() and not self._ended:
             self._stop()
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Empty):
-                self._queue.get_nowait()
-            self._thread.join(0.05)
+        self._thread.join()
