@@ -558,7 +558,7 @@ def test_check_fn_that_never_agrees_times_out(bucket: Bucket, context: MakeConte
         asked.append(1)
         return False
 
-    waiting = sensor(bucket.url("a"), check_fn=never, timeout=0.3, poke_interval=0.02)
+    waiting = sensor(bucket.url("a"), check_fn=never, timeout=2, poke_interval=0.02)
 
     with pytest.raises(AirflowSensorTimeout):
         run(waiting, context(waiting))
