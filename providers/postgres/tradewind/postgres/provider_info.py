@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
     """Describe this distribution to Airflow's providers manager.
 
+    The connection type is offered only where no official provider does, so that nothing is taken over.
+
     :return: a mapping valid against Airflow's ``provider_info`` schema
     """
-    return {
+    info: dict[str, Any] = {
         "package-name": "tradewind-postgres",
         "name": "Tradewind PostgreSQL",
         "description": "PostgreSQL.",
         "versions": ["0.1.0"],
     }
+    if find_spec("airflow.providers.postgres") is None:
+        hook = {"connection-type": "postgres", "hook-class-name": "tradewind.postgres.hooks.PostgresHook"}
+        info["connection-types"] = [hook]
+    return info

@@ -1,0 +1,36 @@
+"""What Airflow is told about the provider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from importlib.util import find_spec
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from tradewind.postgres.provider_info import get_provider_info
+
+
+def test_it_is_valid_by_airflows_schema() -> None:
+    schema = json.loads((files("airflow") / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_the_connection_type_is_left_to_the_official_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = find_spec("airflow.providers.postgres") is None
+    assert ("connection-types" in get_provider_info()) == alone
+    monkeypatch.setattr("tradewind.postgres.provider_info.find_spec", lambda name: object())
+    assert "connection-types" not in get_provider_info()
+
+
+@pytest.mark.skipif(find_spec("airflow.providers.postgres") is not None, reason="the official provider owns the type")
+def test_a_connection_of_the_type_makes_our_hook(connection: Callable[..., str]) -> None:
+    from tradewind.hooks.compat import BaseHook
+    from tradewind.postgres.hooks import PostgresHook
+
+    connection("ours", "postgres://me@localhost/d")
+    hook = BaseHook.get_connection("ours").get_hook()  # type: ignore[no-untyped-call]
+    assert isinstance(hook, PostgresHook)
+    assert hook.postgres_conn_id == "ours"
