@@ -15,7 +15,6 @@ AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
 if TYPE_CHECKING or AIRFLOW_3:
     from airflow.sdk import (
         Asset,
-        BaseHook,
         BaseOperator,
         BaseOperatorLink,
         BaseSensorOperator,
@@ -24,6 +23,22 @@ if TYPE_CHECKING or AIRFLOW_3:
         get_current_context,
     )
     from airflow.sdk.bases.sensor import PokeReturnValue
+else:
+    from airflow.datasets import Dataset as Asset
+    from airflow.models.baseoperator import BaseOperator
+    from airflow.models.baseoperatorlink import BaseOperatorLink
+    from airflow.models.connection import Connection
+    from airflow.operators.python import get_current_context
+    from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
+    from airflow.utils.context import Context
+
+# Airflow's task SDK got these in 3.1 and 3.2.
+if TYPE_CHECKING or AIRFLOW_VERSION >= (3, 1):
+    from airflow.sdk import BaseHook
+else:
+    from airflow.hooks.base import BaseHook
+
+if TYPE_CHECKING or AIRFLOW_VERSION >= (3, 2):
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -34,7 +49,6 @@ if TYPE_CHECKING or AIRFLOW_3:
         TaskDeferred,
     )
 else:
-    from airflow.datasets import Dataset as Asset
     from airflow.exceptions import (
         AirflowException,
         AirflowFailException,
@@ -44,22 +58,21 @@ else:
         AirflowTaskTimeout,
         TaskDeferred,
     )
-    from airflow.hooks.base import BaseHook
-    from airflow.models.baseoperator import BaseOperator
-    from airflow.models.baseoperatorlink import BaseOperatorLink
-    from airflow.models.connection import Connection
-    from airflow.operators.python import get_current_context
-    from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
-    from airflow.utils.context import Context
 
 if TYPE_CHECKING:
-    from airflow.providers.standard.operators.python import PythonOperator
-    from airflow.sdk.execution_time.context import context_to_airflow_vars
+    from collections.abc import Mapping
+
+    from airflow.sdk.execution_time.callback_runner import create_executable_runner
+    from airflow.sdk.execution_time.context import context_get_outlet_events, context_to_airflow_vars
 
 # Few modules use these, and each costs an import.
 _LAZY = {
-    "PythonOperator": ("airflow.providers.standard.operators.python", "airflow.operators.python"),
+    "context_get_outlet_events": ("airflow.sdk.execution_time.context", "airflow.utils.context"),
     "context_to_airflow_vars": ("airflow.sdk.execution_time.context", "airflow.utils.operator_helpers"),
+    "create_executable_runner": (
+        "airflow.sdk.execution_time.callback_runner",
+        "airflow.utils.operator_helpers:ExecutionCallableRunner",
+    ),
 }
 
 
@@ -68,7 +81,18 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name][0 if AIRFLOW_3 else 1]), name)
+    module, _, other = _LAZY[name][0 if AIRFLOW_3 else 1].partition(":")
+    return getattr(import_module(module), other or name)
+
+
+def unpack_context(context: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a context to be unpacked by ``**``: on Airflow 2 its deprecated keys warn only when they are used."""
+    if AIRFLOW_3:
+        return context
+    from airflow.utils import context as module
+
+    lazy: Mapping[str, Any] = vars(module)["lazy_mapping_from_context"](context)
+    return lazy
 
 
 __all__ = [
@@ -88,8 +112,10 @@ __all__ = [
     "Connection",
     "Context",
     "PokeReturnValue",
-    "PythonOperator",
     "TaskDeferred",
+    "context_get_outlet_events",
     "context_to_airflow_vars",
+    "create_executable_runner",
     "get_current_context",
+    "unpack_context",
 ]
