@@ -83,8 +83,10 @@ def first(folder: Path) -> Run:
 def second(folder: Path, first: Run) -> Iterator[Run]:
     """The second run, left running until the tests are through."""
     talk = folder.with_name("talk")
-    with talk.open("w") as stderr:
-        process = subprocess.Popen(command(folder, "--keep"), stdout=subprocess.PIPE, stderr=stderr, text=True)
+    with (
+        talk.open("w") as stderr,
+        subprocess.Popen(command(folder, "--keep"), stdout=subprocess.PIPE, stderr=stderr, text=True) as process,
+    ):
         try:
             assert process.stdout is not None
             summary = json.loads(process.stdout.readline() or "{}")
@@ -94,8 +96,6 @@ def second(folder: Path, first: Run) -> Iterator[Run]:
             assert not left_over(folder)
         finally:
             process.kill()
-            process.wait()
-            process.stdout.close()
 
 
 def left_over(folder: Path) -> list[str]:

@@ -174,11 +174,11 @@ class Demo:
         while True:
             state = str(api.run(DAG_ID, run_id)["state"])
             tasks = self._tasks(run_id)
-            if any(task.state == "deferred" for task in tasks):
-                self._waiting.set()
             if any(task.state == "success" for task in tasks):
                 self._mark("first task")
             board.show(lines(tasks), self._arrived, MONTHS)
+            if any(task.state == "deferred" for task in tasks):
+                self._waiting.set()
             if state in DONE:
                 return state, tasks
             self._still_there()

@@ -21,7 +21,6 @@ except ImportError:  # Airflow 2
     from airflow.utils.task_group import TaskGroup
 
 from tradewind.amazon.s3.files import S3File
-
 from tradewind.amazon.s3.sensors import S3KeySensor
 from tradewind.operators.bash import BashOperator
 from tradewind.operators.copy import CopyOperator
