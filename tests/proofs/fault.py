@@ -117,4 +117,4 @@ def _through(stage: Stage, end: str, proxy: Proxy) -> Stage:
 
 def _verdict(running: Running) -> list[str]:
     """Say what is wrong with how a try failed: nothing, where Airflow would retry it."""
-    return [] if running.transient() else [f"a try failed for good: {running.tail(300)!r}"]
+    return [] if running.failed_with("TransientError") else [f"a try failed for good: {running.tail(300)!r}"]

@@ -52,6 +52,10 @@ class Try:
     def result(self) -> Path:
         return self.log.with_suffix(".json")
 
+    @property
+    def error(self) -> Path:
+        return self.log.with_suffix(".error")
+
 
 def _load(attempt: Try, mode: str, **arguments: Any) -> BaseOperator:
     from tradewind.amazon.s3.files import S3File
@@ -139,8 +143,6 @@ def run(attempt: Try, started: Connection) -> None:
     """
     from tests.fix_airflow import make_context
 
-    from tradewind.hooks.errors import TransientError
-
     os.setsid()  # whatever it starts can be found by its session
     output = os.open(attempt.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(output, 1)
@@ -152,8 +154,8 @@ def run(attempt: Try, started: Connection) -> None:
     started.send(True)
     try:
         result = operator.execute(context)
-    except TransientError:
-        attempt.result.with_suffix(".transient").touch()
+    except Exception as error:
+        attempt.error.write_text(" ".join(kind.__name__ for kind in type(error).__mro__))
         raise
     new = attempt.result.with_suffix(".new")
     new.write_text(json.dumps(result))
@@ -207,9 +209,10 @@ class Running:
         """Return what ``execute`` returned, None where it did not."""
         return json.loads(self.attempt.result.read_text()) if self.attempt.result.exists() else None
 
-    def transient(self) -> bool:
-        """Say whether it failed in a way that Airflow would retry."""
-        return self.attempt.result.with_suffix(".transient").exists()
+    def failed_with(self, kind: str) -> bool:
+        """Say whether it failed with an error of a class, or of one that derives from it."""
+        error = self.attempt.error
+        return error.exists() and kind in error.read_text().split()
 
     def tail(self, size: int = 3000) -> str:
         """Return the end of its log."""

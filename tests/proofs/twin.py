@@ -35,7 +35,7 @@ class Twins:
     def row(self) -> str:
         """Return it as a row of a Markdown table."""
         outcome = "; ".join(self.problems) or "right, nothing left"
-        codes = " and ".join(f"exit {code}" for code in self.codes)
+        codes = " and ".join("exit 0" if code == 0 else "gave way" for code in self.codes)
         return (
             f"| {self.number} | {self.offset:.3f} | {self.overlap:.3f} | {codes} | {' and '.join(self.results)} "
             f"| {outcome} |"
@@ -60,6 +60,8 @@ class Twinner:
         self.folder = folder
         self.random = random.Random(seed)
         self.prefix = f"twin{seed}"
+        # An object has no ledger: the newer try aborts the older one's upload.
+        self.gives_way = isinstance(scene, Unload)
         self.duration = self._measure()
 
     def _try(self, run: str, number: int) -> Running:
@@ -90,13 +92,16 @@ class Twinner:
         offset = time.monotonic() - begun
         codes, ended = self._wait(first, second)
         overlap = max(0.0, min(ended) - begun - offset)
+        gave_way = [which for which in (first, second) if self.gives_way and which.failed_with("Superseded")]
         problems = [
             f"try {which.attempt.number} failed: {which.tail(300)!r}"
             for which, code in zip((first, second), codes, strict=True)
-            if code
+            if code and which not in gave_way
         ]
+        if len(gave_way) == 2:
+            problems.append("each gave way to the other")
         results = first.result() or {}, second.result() or {}
-        if _shared(results[0]) != _shared(results[1]):
+        if not gave_way and _shared(results[0]) != _shared(results[1]):
             problems.append(f"results differ: {results[0]} and {results[1]}")
         if wrong := self.scene.wrong():
             problems.append(wrong)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from tradewind.local.s3_store import IN_MEMORY, Store, clear_spool, raise_file_limit
 
@@ -29,6 +30,24 @@ def save(store: Store) -> bool:
     return True
 
 
+def answer_missing_uploads() -> None:
+    """Answer NoSuchUpload, as S3 does, where a multipart upload was aborted or completed: moto answers 500."""
+    from moto.s3.exceptions import NoSuchUpload
+    from moto.s3.models import FakeBucket
+
+    class Uploads(dict[str, Any]):
+        def __missing__(self, upload_id: str) -> Any:
+            raise NoSuchUpload(upload_id=upload_id)
+
+    original = FakeBucket.__init__
+
+    def init(self: Any, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        self.multiparts = Uploads()
+
+    FakeBucket.__init__ = init  # type: ignore[method-assign]
+
+
 def main() -> int:
     """Serve until SIGTERM; save then, and at intervals."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
@@ -43,6 +62,7 @@ def main() -> int:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    answer_missing_uploads()
     store = Store(folder)
     store.restore()
     server = make_server("127.0.0.1", port, DomainDispatcherApplication(create_backend_app), threaded=True)
