@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.operators.guard import look, marked, processes
+from tradewind.operators.processes import look, marked, processes
 
 
 class Tree:

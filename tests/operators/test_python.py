@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tradewind.hooks.compat import AirflowSkipException, Context
-from tradewind.operators.guard import LINUX, MARK, look
+from tradewind.hooks.compat import AIRFLOW_3, AirflowSkipException, Asset, Context
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.guard import MARK
+from tradewind.operators.processes import LINUX, look
 from tradewind.operators.python import PythonOperator
+
+if TYPE_CHECKING or AIRFLOW_3:
+    from airflow.sdk import Metadata
+else:
+    from airflow.datasets.metadata import Metadata
 
 
 def call(context: Callable[..., Context], function: Callable[..., Any], **kwargs: Any) -> Any:
@@ -38,6 +48,86 @@ def test_arguments_and_context(context: Callable[..., Context]) -> None:
     assert result[:3] == [1, "2026-01-02", "python"]
     assert result[3] == {"run": "manual__2026-01-02T03:00:00+00:00"}
     assert result[4] is True
+
+
+def test_positional_argument_that_the_context_sets_too(context: Callable[..., Context]) -> None:
+    with pytest.raises(ValueError, match="op_args would set 'ds'"):
+        call(context, lambda ds: ds, op_args=["2026-01-01"])
+
+
+def test_template_files_are_read(context: Callable[..., Context], tmp_path: Path) -> None:
+    from airflow import DAG
+
+    (tmp_path / "query.sql").write_text("select '{{ ds }}'")
+    with DAG("files", schedule=None, template_searchpath=[str(tmp_path)]):
+        task = PythonOperator(
+            task_id="python",
+            python_callable=lambda templates_dict: templates_dict["query"],
+            templates_dict={"query": "query.sql"},
+            templates_exts=[".sql"],
+        )
+
+    assert task.execute(context(task, render=True)) == "select '2026-01-02'"
+
+
+def test_current_context_holds_the_arguments(context: Callable[..., Context]) -> None:
+    seen = call(context, lambda **everything: everything, op_kwargs={"mine": 1}, templates_dict={"a": "{{ ds }}"})
+
+    assert seen["mine"] == 1
+    assert seen["templates_dict"] == {"a": "2026-01-02"}
+    assert seen["ti"].task_id == "python"
+
+
+async def answer(number: int) -> int:
+    await asyncio.sleep(0)
+    return number + 1
+
+
+class Answer:
+    async def __call__(self, number: int) -> int:
+        return await answer(number)
+
+
+@pytest.mark.parametrize("function", [answer, functools.partial(answer), Answer()], ids=["def", "partial", "object"])
+def test_coroutine_function(context: Callable[..., Context], function: Callable[..., Any]) -> None:
+    assert call(context, function, op_args=[41]) == 42
+
+
+def test_generator_tells_what_it_did_to_its_outlets(context: Callable[..., Context]) -> None:
+    asset = Asset("rows")
+
+    def function() -> Iterator[Any]:
+        yield Metadata(asset, {"rows": 3})
+        return "done"
+
+    task = PythonOperator(task_id="python", python_callable=function, outlets=[asset])
+    made = context(task)
+
+    assert task.execute(made) == "done"
+    assert made["outlet_events"][asset].extra == {"rows": 3}
+
+
+@pytest.mark.parametrize(("show", "line"), [(True, "Returned value was: 7"), (False, "Returned value not shown")])
+def test_returned_value_in_the_log(
+    context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, show: bool, line: str
+) -> None:
+    seen: list[str] = []
+    logger = logging.Logger("tradewind.test.python")
+    logger.addFilter(lambda record: seen.append(record.getMessage()) is not None)
+    monkeypatch.setattr(PythonOperator, "log", logger)
+    call(context, lambda: 7, show_return_value_in_logs=show)
+
+    assert seen[-1:] == [f"Done. {line}"]
+
+
+def test_what_cannot_be_called_is_refused_when_the_dag_is_parsed() -> None:
+    with pytest.raises(InvalidArgument, match="python_callable must be callable, not str"):
+        PythonOperator(task_id="python", python_callable="print")  # type: ignore[arg-type]
+
+
+def test_provide_context_of_old_dags_is_taken() -> None:
+    with pytest.warns(DeprecationWarning, match="leave it out"):
+        PythonOperator(task_id="python", python_callable=print, provide_context=True)
 
 
 def test_environment_is_as_before(context: Callable[..., Context]) -> None:

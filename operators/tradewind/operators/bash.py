@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tradewind.hooks.compat import AirflowSkipException, BaseOperator, Context, context_to_airflow_vars
+from tradewind.hooks.compat import AirflowSkipException, BaseOperator, Context
 from tradewind.hooks.errors import InvalidArgument, TradewindError, TransientError
 from tradewind.operators import children
 
@@ -89,6 +89,8 @@ class BashOperator(BaseOperator):
 
         :param context: the task's context
         """
+        from tradewind.hooks.compat import context_to_airflow_vars
+
         own = self.env if self.env is not None else os.environ
         env = {**os.environ, **own} if self.append_env else dict(own)
         for name, value in env.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
+import marshal
 import os
 import select
 import subprocess
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.hooks.errors import TransientError
-from tradewind.operators import guard
+from tradewind.operators import guard, processes
 
 LINE_LIMIT = 1 << 20
 """Bytes after which a line is handed on in pieces."""
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL; Airflow 3 leaves a task that is told to end 5 seconds."""
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from tradewind.operators.guard import main; main(sys.argv[2])"
+"""The guard as a program: an import finds its compiled code, a script would be compiled at each start."""
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class GuardProcess:
         try:
             # A session of its own: a signal for the task's process group must not end the guard.
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(guard.__file__)), mode],
+                [sys.executable, "-I", "-S", "-c", PROGRAM, str(Path(guard.__file__).parents[2]), mode],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
@@ -52,9 +54,11 @@ class GuardProcess:
         finally:
             os.close(status)
         self.owner = os.getpid()
-        self.result: dict[str, Any] | None = None
+        self.result: tuple[int | None, int] | None = None
+        """The exit code, and how many processes it ended."""
         self._heard = b""
-        self.say(json.dumps({**order, "task": os.getpid(), "status": status}).encode() + b"\n")
+        data = marshal.dumps({**order, "task": os.getpid(), "status": status})
+        self.say(b"%d\n" % len(data) + data)
 
     def say(self, data: bytes) -> None:
         """Write to the guard; it may be gone."""
@@ -68,7 +72,7 @@ class GuardProcess:
         while view:
             view = view[os.write(self.process.stdin.fileno(), view) :]
 
-    def wait(self, seconds: float) -> dict[str, Any] | None:
+    def wait(self, seconds: float) -> tuple[int | None, int] | None:
         """Wait for the guard's report.
 
         :return: the report; None if it did not come in time
@@ -93,7 +97,8 @@ class GuardProcess:
             raise TransientError(f"the guard of the task's processes is gone (exit code {self.process.wait()})")
         self._heard += chunk
         if self._heard.endswith(b"\n"):
-            self.result = json.loads(self._heard)
+            code, ended = self._heard.split()
+            self.result = None if code == b"-" else int(code), int(ended)
 
     def close(self) -> None:
         """Let go of the pipes; a guard that still runs takes it as the task's end."""
@@ -178,7 +183,7 @@ class Command:
         done = self.guard.wait(guard.HARD + self.grace)
         if done is None:
             raise TransientError("the command closed its output but neither it nor its guard ended")
-        return done["code"], done["ended"]
+        return done
 
     def stop(self) -> int:
         """End the command and all its descendants.
@@ -191,7 +196,7 @@ class Command:
             self.guard.say(b"k")
             with contextlib.suppress(TransientError):
                 self.guard.wait(self.grace + guard.HARD)
-        return self.guard.result["ended"] if self.guard.result else 0
+        return self.guard.result[1] if self.guard.result else 0
 
     def close(self) -> None:
         """Let go of everything; what still runs is ended."""
@@ -216,13 +221,13 @@ class Watch:
         self.guard = GuardProcess("watch", order, subprocess.DEVNULL)
         os.environ[guard.MARK] = self.mark
         # Orphans stay below this process, so that the guard sees them.
-        guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 1)
+        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
         _announce_to(self.guard)
 
     @classmethod
     def start(cls, grace: float = GRACE) -> Watch | None:
         """Start watching, None where the system cannot (no Linux)."""
-        if not guard.LINUX:
+        if not processes.LINUX:
             log.info("processes started by the task are not watched on %s: that needs Linux", sys.platform)
             return None
         return cls(grace)
@@ -247,12 +252,12 @@ class Watch:
         with contextlib.suppress(TransientError):
             self.guard.wait(self.grace + guard.HARD)
         self.guard.close()
-        guard.prctl(guard.PR_SET_CHILD_SUBREAPER, 0)
+        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
         if self._before is None:
             os.environ.pop(guard.MARK, None)
         else:
             os.environ[guard.MARK] = self._before
-        return self.guard.result["ended"] if self.guard.result else 0
+        return self.guard.result[1] if self.guard.result else 0
 
 
 _watching: GuardProcess | None = None

@@ -1,32 +1,51 @@
 """The process that stands between a task and the processes it starts, and ends them when the task is gone.
 
-It is run as a program of its own (``python -I -S guard.py``), so it imports the standard library alone, and little of
-that: it starts within some 15 ms. A task that gets SIGKILL cannot clean up; this process can, for it lives outside the
-task's process group and learns of the task's end from the kernel, by a pidfd (pidfd_open(2)), by PR_SET_PDEATHSIG
-(prctl(2)) and by the end of its input.
+It is run as a program of its own, by a bare interpreter (``python -I -S``): it imports of the standard library as
+little as can be, neither json nor typing nor contextlib. STARTCOST
+A task that gets SIGKILL cannot clean up; this process can, for it lives outside the task's process group and learns of
+the task's end from the kernel, by a pidfd (pidfd_open(2)), by PR_SET_PDEATHSIG (prctl(2)) and by the end of its input.
 
 ::
 
-    guard.py run    starts a command and keeps all its descendants below itself (PR_SET_CHILD_SUBREAPER)
-    guard.py watch  keeps an eye on the descendants of the task itself
+    run    starts a command and keeps all its descendants below itself (PR_SET_CHILD_SUBREAPER)
+    watch  keeps an eye on the descendants of the task itself
 
-The task writes one JSON line (what to do) and then at most one letter to the guard's standard input: ``k`` asks to
-end the processes, ``b`` says goodbye, an end without it means that the task died. The guard answers with one JSON line.
+The task writes what to do (its length as a line, then a dictionary as marshal writes it) and then at most one letter to
+the guard's standard input: ``k`` asks to end the processes, ``b`` says goodbye, an end without it means that the task
+died. The guard answers with one line: the exit code, or ``-``, and how many processes it ended.
+
+That none is left is known for certain of a command: the kernel tells a subreaper that it has no child (ECHILD), while
+a look at /proc can miss a process whose parent ends, or that is forked, during the look. A watch has but /proc, and
+looks twice.
 Without Linux's prctl and /proc (macOS) a command is ended by its process group, and nothing is watched.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
+import marshal
 import os
 import select
 import signal
-import sys
 import time
-from typing import Any
 
-LINUX = sys.platform.startswith("linux")
+from tradewind.operators.processes import (
+    LINUX,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    Process,
+    below,
+    children,
+    look,
+    marked,
+    prctl,
+    processes,
+    send,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 MARK = "TRADEWIND_GUARD"
 """The environment variable by which the processes of a watched task are known."""
 AFTER_DEATH = 0.7
@@ -39,82 +58,6 @@ OUTLAST = 60.0
 """Seconds to wait for the end of a task that goes on starting processes while they are being ended."""
 SNAPSHOT = 0.2
 """Seconds between two looks at the children of a watched task."""
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-
-
-def prctl(option: int, value: int) -> None:
-    """Set an attribute of this process; nothing happens where the system has none."""
-    if not LINUX:
-        return
-    import ctypes
-
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-class Process:
-    """One line of /proc: enough to know a process again.
-
-    :param started: its start in clock ticks since boot: a reused pid has another
-    """
-
-    __slots__ = ("group", "parent", "pid", "started", "state")
-
-    def __init__(self, pid: int, stat: str) -> None:
-        fields = stat[stat.rindex(")") + 2 :].split()
-        self.pid = pid
-        self.state = fields[0]
-        self.parent = int(fields[1])
-        self.group = int(fields[2])
-        self.started = int(fields[19])
-
-    @property
-    def key(self) -> tuple[int, int]:
-        """The identity of the process."""
-        return self.pid, self.started
-
-
-def look(pid: int) -> Process | None:
-    """Read one process off /proc, None where it is gone or a zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            found = Process(pid, file.read())
-    except (OSError, ValueError, IndexError):
-        return None
-    return None if found.state in "ZX" else found
-
-
-def processes() -> dict[int, Process]:
-    """List all living processes by pid."""
-    if not LINUX:
-        return {}
-    found = (look(int(name)) for name in os.listdir("/proc") if name.isdigit())
-    return {process.pid: process for process in found if process}
-
-
-def below(roots: set[int], everyone: dict[int, Process]) -> set[int]:
-    """Return the descendants of ``roots``, without themselves."""
-    children: dict[int, list[int]] = {}
-    for process in everyone.values():
-        children.setdefault(process.parent, []).append(process.pid)
-    found: set[int] = set()
-    queue = list(roots)
-    while queue:
-        for child in children.get(queue.pop(), ()):
-            if child not in found:
-                found.add(child)
-                queue.append(child)
-    return found - roots
-
-
-def marked(pid: int, mark: bytes) -> bool:
-    """Tell whether a process carries the mark in the environment it was started with."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return mark in file.read().split(b"\0")
-    except OSError:
-        return False
 
 
 class Guard:
@@ -169,8 +112,7 @@ class Guard:
         watched = [0, self.wake] + ([self.pidfd] if self.pidfd is not None else [])
         ready, _, _ = select.select(watched, [], [], seconds)
         if self.wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(self.wake, 4096)
+            self.drain()
         if self.died:
             return "dead"
         if 0 in ready:
@@ -190,8 +132,12 @@ class Guard:
     def reap(self) -> None:
         """Let zombies go."""
 
+    def none_left(self) -> bool:
+        """Tell whether all is over."""
+        raise NotImplementedError
+
     def end(self, grace: float, hard: float = HARD) -> None:
-        """End all targets: SIGTERM, a pause, SIGKILL until none is left.
+        """End all targets: SIGTERM, a pause, then SIGSTOP and SIGKILL until none is left.
 
         :param grace: seconds between the two
         :param hard: seconds after which SIGKILL is given up
@@ -199,27 +145,35 @@ class Guard:
         self.signal_all(signal.SIGTERM)
         self.until_none(min(grace, AFTER_DEATH) if self.hurry else grace)
         deadline = time.monotonic() + hard
-        while self.signal_all(signal.SIGKILL) and time.monotonic() < deadline:
+        while not self.none_left() and time.monotonic() < deadline:
+            self.freeze(deadline)
+            self.signal_all(signal.SIGKILL)
             self.until_none(0.05)
 
-    def signal_all(self, number: int) -> int:
-        """Send a signal to each target, and say how many there were."""
-        targets = self.targets()
-        for process in targets.values():
+    def freeze(self, deadline: float) -> None:
+        """Stop all targets, so that none starts another while they are ended one by one."""
+        stopped: set[tuple[int, int]] = set()
+        while time.monotonic() < deadline:
+            found = {process.key for process in self.targets().values()} - stopped
+            if not found:
+                return
+            for pid, _ in found:
+                send(pid, signal.SIGSTOP)
+            stopped |= found
+
+    def signal_all(self, number: int) -> None:
+        """Send a signal to each target."""
+        for process in self.targets().values():
             self.ended.add(process.key)
-            with contextlib.suppress(OSError):
-                os.kill(process.pid, number)
+            send(process.pid, number)
             if number == signal.SIGTERM:
-                with contextlib.suppress(OSError):
-                    os.kill(process.pid, signal.SIGCONT)  # a stopped process would not hear it
-        return len(targets)
+                send(process.pid, signal.SIGCONT)  # a stopped process would not hear it
 
     def until_none(self, seconds: float) -> bool:
         """Wait until no target is left, or the time is over."""
         deadline = time.monotonic() + seconds
         while True:
-            self.reap()
-            if not self.targets():
+            if self.none_left():
                 return True
             left = deadline - time.monotonic()
             if left <= 0:
@@ -233,14 +187,22 @@ class Guard:
     def pause(self, seconds: float) -> None:
         """Wait for a child's end, deaf to everything else."""
         select.select([self.wake], [], [], seconds)
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.wake, 4096)
+        self.drain()
 
-    def report(self, **words: Any) -> None:
+    def drain(self) -> None:
+        """Take what the signals have written."""
+        try:
+            os.read(self.wake, 4096)
+        except BlockingIOError:
+            return
+
+    def report(self, code: int | None = None) -> None:
         """Tell the task how it went; it may be gone."""
-        line = json.dumps({**words, "ended": len(self.ended)}) + "\n"
-        with contextlib.suppress(OSError):
+        line = f"{'-' if code is None else code} {len(self.ended)}\n"
+        try:
             os.write(self.status, line.encode())
+        except OSError:
+            return
 
 
 class Runner(Guard):
@@ -254,6 +216,7 @@ class Runner(Guard):
         self.env: dict[str, str] = order["env"]
         self.cwd: str = order["cwd"]
         self.child = 0
+        self.childless = True
 
     def start(self) -> int:
         """Start the command in a session of its own, with its output where ours went."""
@@ -280,17 +243,22 @@ class Runner(Guard):
         os.dup2(null, 1)
         os.dup2(null, 2)
         os.close(null)
+        self.childless = False
         return child
 
     def reap(self) -> None:
         """Let zombies go, and keep the command's exit code."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                if pid == self.child:
-                    self.code = os.waitstatus_to_exitcode(status)
+        try:
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] == self.child:
+                    self.code = os.waitstatus_to_exitcode(found[1])
+        except ChildProcessError:
+            self.childless = True
+
+    def none_left(self) -> bool:
+        """Tell whether all is over: whoever is orphaned below us becomes our child."""
+        self.reap()
+        return self.childless if LINUX else not self.group()
 
     def targets(self) -> dict[int, Process]:
         """Return all living descendants of ours."""
@@ -327,7 +295,7 @@ class Runner(Guard):
             grace = self.grace
         self.end(grace)
         self.reap()
-        self.report(code=self.code)
+        self.report(self.code)
 
 
 class Watcher(Guard):
@@ -358,9 +326,13 @@ class Watcher(Guard):
         while queue:
             pid = queue.pop()
             for child in children(pid):
-                queue.append(child)
                 if child != os.getpid() and (process := look(child)):
                     self.known.add(process.key)
+                    queue.append(child)
+
+    def none_left(self) -> bool:
+        """Tell whether two looks in a row have found nothing."""
+        return not self.targets() and not self.targets()
 
     def targets(self) -> dict[int, Process]:
         """Return what is known, marked, or in the task's process group, and all below."""
@@ -391,39 +363,36 @@ class Watcher(Guard):
         if word == "k":
             self.end(self.grace, hard=0.5)
         self.report()
-        if word == "k" and self.targets():
+        if word == "k" and not self.none_left():
             self.outlast()
 
     def outlast(self) -> None:
         """Wait for the task's death, then end what it started anew (a pool replaces workers that die)."""
-        if self.pidfd is not None:
-            select.select([self.pidfd], [], [], OUTLAST)
-            self.hurry = True
-            self.end(0)
+        if self.pidfd is None:
+            deadline = time.monotonic() + OUTLAST
+            while os.getppid() == self.task and time.monotonic() < deadline:
+                self.pause(SNAPSHOT)
+        else:
+            deadline = time.monotonic() + OUTLAST
+            while not select.select([self.pidfd], [], [], SNAPSHOT)[0] and time.monotonic() < deadline:
+                self.snapshot()
+        self.hurry = True
+        self.end(0)
 
 
-def children(pid: int) -> list[int]:
-    """List the children of a process."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
-                found += [int(text) for text in file.read().split()]
-    return found
+def main(mode: str) -> None:
+    """Read the order and carry it out.
 
-
-def main() -> None:
-    """Read the order and carry it out."""
-    data = b""
-    while b"\n" not in data:
+    :param mode: ``run`` or ``watch``
+    """
+    size, data = -1, b""
+    while size < 0 or len(data) < size:
         chunk = os.read(0, 1 << 16)
         if not chunk:
             return
         data += chunk
-    line, _, heard = data.partition(b"\n")
-    order = {**json.loads(line), "heard": heard}
-    (Runner if sys.argv[1] == "run" else Watcher)(order).run()
-
-
-if __name__ == "__main__":
-    main()
+        if size < 0 and b"\n" in data:
+            head, _, data = data.partition(b"\n")
+            size = int(head)
+    order = {**marshal.loads(data[:size]), "heard": data[size:]}  # noqa: S302 (it comes from our own parent)
+    (Runner if mode == "run" else Watcher)(order).run()
