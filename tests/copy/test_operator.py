@@ -184,10 +184,10 @@ def test_progress_speaks_at_a_sane_pace() -> None:
     lines: list[str] = []
     now = [0.0]
     log = SimpleNamespace(info=lambda message, *args: lines.append(message % args))
-    progress = Progress(log, "copy", total_bytes=1000, interval=5, clock=lambda: now[0])
+    progress = Progress(log, "copy", 1000, lambda: int(50 * now[0]), interval=5, clock=lambda: now[0])
     for second in range(1, 13):
         now[0] = float(second)
-        progress.add(10_000_000, rows=1000, wire=50)
+        progress.add(10_000_000, rows=1000)
 
     assert len(lines) == 2
     assert lines[0] == "copy: 5,000 rows, 50.0 MB, 10.0 MB/s, 25 %, about 15 s left"

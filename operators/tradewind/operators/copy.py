@@ -87,9 +87,10 @@ class CopyOperator(BaseOperator):
         """Copy, and return what was done."""
         work = Work.from_context(context)
         started = time.monotonic()
-        with self.source.open(work) as self._reading:
-            progress = Progress(self.log, self._description, total_bytes=self._reading.total_bytes)
-            result = self.target.write(self._reading, self._request(work), progress)
+        with self.source.open(work) as reading:
+            self._reading = reading
+            progress = Progress(self.log, self._description, reading.total_bytes, lambda: reading.read_bytes)
+            result = self.target.write(reading, self._request(work), progress)
         self._reading = None
         result.seconds = time.monotonic() - started
         self._result = result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 
 from tradewind.hooks.errors import InvalidArgument
@@ -40,7 +39,7 @@ class CsvDialect:
         if self.delimiter in self.null or "\n" in self.null or "\r" in self.null or self.quote in self.null:
             raise InvalidArgument(f"null must hold no delimiter, quote or line end, not {self.null!r}")
         try:
-            codecs.lookup(self.encoding)
+            "".encode(self.encoding)  # a codec that is none of text, as base64, refuses too
         except LookupError:
             raise InvalidArgument(f"unknown encoding {self.encoding!r}: use a Python codec's name, as utf-8") from None
 

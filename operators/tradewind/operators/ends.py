@@ -74,6 +74,11 @@ class Reading(ABC):
         return None
 
     @property
+    def read_bytes(self) -> int:
+        """How many of ``total_bytes`` are read so far."""
+        return 0
+
+    @property
     def files(self) -> Sequence[str]:
         """The names of the files this source consists of, none for a query."""
         return ()

@@ -21,6 +21,7 @@ class Progress:
     :param log: where the lines go
     :param what: what is going on, the start of each line
     :param total_bytes: how many bytes there are in all, where that is known
+    :param position: tells how many of them are read so far
     :param interval: seconds between two lines at least
     """
 
@@ -29,13 +30,14 @@ class Progress:
         log: InfoLog,
         what: str,
         total_bytes: int | None = None,
+        position: Callable[[], int] = lambda: 0,
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self.what = what
         self.total_bytes = total_bytes
-        self.wire_bytes = 0
+        self._position = position
         self.bytes = 0
         self.rows = 0
         self._interval = interval
@@ -48,16 +50,14 @@ class Progress:
         """Seconds since the work began."""
         return self._clock() - self.started
 
-    def add(self, data: int = 0, *, rows: int = 0, wire: int = 0) -> None:
+    def add(self, data: int = 0, *, rows: int = 0) -> None:
         """Count what went through.
 
         :param data: bytes, uncompressed
         :param rows: rows
-        :param wire: bytes as they are stored, compressed
         """
         self.bytes += data
         self.rows += rows
-        self.wire_bytes += wire
         now = self._clock()
         if now >= self._next:
             self._next = now + self._interval
@@ -68,9 +68,10 @@ class Progress:
         seconds = max(self.seconds, 1e-9)
         parts = [f"{self.rows:,} rows"] if self.rows else []
         parts += [megabytes(self.bytes), f"{self.bytes / seconds / 1e6:.1f} MB/s"]
-        if self.total_bytes and 0 < self.wire_bytes < self.total_bytes:
-            left = seconds * (self.total_bytes / self.wire_bytes - 1)
-            parts.append(f"{100 * self.wire_bytes / self.total_bytes:.0f} %, about {left:.0f} s left")
+        position = self._position()
+        if self.total_bytes and 0 < position < self.total_bytes:
+            left = seconds * (self.total_bytes / position - 1)
+            parts.append(f"{100 * position / self.total_bytes:.0f} %, about {left:.0f} s left")
         return f"{self.what}: " + ", ".join(parts)
 
 

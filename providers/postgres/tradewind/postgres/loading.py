@@ -206,7 +206,7 @@ class _Silent(Progress):
     def __init__(self, progress: Progress) -> None:
         super().__init__(progress._log, progress.what)
 
-    def add(self, data: int = 0, *, rows: int = 0, wire: int = 0) -> None:
+    def add(self, data: int = 0, *, rows: int = 0) -> None:
         """Take no notice."""
 
 

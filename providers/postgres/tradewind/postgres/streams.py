@@ -15,7 +15,7 @@ from tradewind.operators.csv_records import Scanner, blocks, open_csv
 from tradewind.operators.ends import Part, Readable
 from tradewind.operators.progress import Progress
 
-# 256 KiB costs the least CPU of 64 KiB to 1 MiB, within noise; eight of them wait at most.
+# A buffer of C's between psycopg2's call for each row and the queue; at most eight of them wait.
 BUFFER = 1 << 18
 WAITING = 8
 

@@ -255,6 +255,7 @@ class S3Reading(Reading):
         self.columns = None if columns is None else tuple(columns)
         self._compression = compression
         self._name = name
+        self._read_bytes = 0
 
     @property
     def fingerprint(self) -> str:
@@ -267,6 +268,11 @@ class S3Reading(Reading):
     def total_bytes(self) -> int:
         """How many bytes the objects have."""
         return sum(found.size for found in self.objects)
+
+    @property
+    def read_bytes(self) -> int:
+        """How many of them are read so far."""
+        return self._read_bytes
 
     @property
     def files(self) -> Sequence[str]:
@@ -286,8 +292,12 @@ class S3Reading(Reading):
                 found.key,
                 etag=found.etag,
                 compression=self.compression_of(found.key),
+                on_bytes=self._count,
             )
             yield Part(found.url, opened, self.dialect, self.columns, found.size)
+
+    def _count(self, wire: int, plain: int) -> None:
+        self._read_bytes += wire
 
 
 def _location(url: str) -> S3Location:
