@@ -59,11 +59,13 @@ def photograph_report(path: str) -> None:
 
 def photograph_dag(summary: dict[str, Any], login: tuple[str, str]) -> None:
     """Make ``dag.png``: the graph of the finished run."""
-    with browser.page(1500, 760) as page:
+    with browser.page(1680, 640) as page:
         browser.log_in(page, summary["web"], *login)
-        page.evaluate("localStorage.setItem('dag_view-flights', '\"graph\"')")
+        # What a person chose in the UI before: the graph, its groups open.
+        for key, value in (("default_dag_view", "graph"), ("flights/open-groups", ["months", "small"])):
+            page.evaluate("([key, value]) => localStorage.setItem(key, value)", [key, json.dumps(value)])
         page.goto(f"{summary['web']}/dags/flights/runs/{summary['run_id']}")
-        page.wait_for_selector(".react-flow__node")
+        page.wait_for_selector("text=BashOperator")
         page.wait_for_timeout(3_000)  # the layout is computed in a worker, then zoomed to
         page.screenshot(path=FOLDER / "dag.png")
 
