@@ -221,3 +221,24 @@ def test_another_version_and_the_requirements_get_an_environment_of_their_own(
     environment.process.send_signal(signal.SIGTERM)
     assert environment.process.wait(60) == 0
     assert environment.left() == []
+
+
+def test_requirements_that_cannot_be_installed_are_told_with_what_mwaa_would_do(
+    up: Callable[..., Up], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constraints = CONSTRAINTS / "3.3.1" / "constraints.txt"
+    if not constraints.is_file():
+        require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
+    monkeypatch.setenv("TRADEWIND_CACHE_DIR", str(tmp_path / "cache"))
+    (folder / "requirements.txt").write_text("six==0.0.1\n")
+    environment = up("--airflow", "3.3.1", "--constraints", str(constraints))
+    wait_for(lambda: list((tmp_path / "cache").glob("environments/*/bin")), 120, "the installation")
+    environment.look()
+
+    assert environment.process.wait(400) == 1
+    told = environment.talk.read_text()
+    assert "requirements.txt cannot be installed" in told
+    assert "six==0.0.1" in told
+    assert "MWAA would install none of its lines" in told
+    assert environment.left() == []
+    assert not list((tmp_path / "cache").glob("environments/*/bin"))
