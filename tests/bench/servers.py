@@ -39,7 +39,10 @@ class Servers:
         import psutil
 
         def used(process: psutil.Process) -> float:
-            times = process.cpu_times()
+            try:
+                times = process.cpu_times()
+            except psutil.NoSuchProcess:
+                return 0.0  # its parent counts it now
             return float(times.user + times.system + times.children_user + times.children_system)
 
         process = psutil.Process(self.pids[name])
