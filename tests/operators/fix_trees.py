@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from tradewind.operators.processes import look, marked, processes
+
+AIRFLOW_WAITS = 5.0
+"""Seconds that Airflow 3 leaves a task between SIGTERM and SIGKILL (2: 60 seconds by default)."""
 
 
 class Tree:
@@ -51,6 +55,20 @@ class Tree:
 
     def kill(self, number: int) -> None:
         os.kill(self.pid, number)
+
+    def end_as_airflow_does(self) -> float:
+        """End the task as the supervisor of Airflow does: SIGTERM to its group, 5 seconds, then SIGKILL.
+
+        :return: the seconds until the task's process was gone
+        """
+        started = time.monotonic()
+        os.killpg(self.pid, signal.SIGTERM)
+        while look(self.pid):
+            if time.monotonic() - started > AIRFLOW_WAITS:
+                os.killpg(self.pid, signal.SIGKILL)
+                break
+            time.sleep(0.02)
+        return time.monotonic() - started
 
 
 def _command(pid: int) -> str:

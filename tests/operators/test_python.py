@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,7 @@ def test_coroutine_function(context: Callable[..., Context], function: Callable[
 def test_generator_tells_what_it_did_to_its_outlets(context: Callable[..., Context]) -> None:
     asset = Asset("rows")
 
-    def function() -> Iterator[Any]:
+    def function() -> Generator[Any, None, str]:
         yield Metadata(asset, {"rows": 3})
         return "done"
 
@@ -112,8 +112,13 @@ def test_returned_value_in_the_log(
     context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, show: bool, line: str
 ) -> None:
     seen: list[str] = []
+
+    class Log(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
     logger = logging.Logger("tradewind.test.python")
-    logger.addFilter(lambda record: seen.append(record.getMessage()) is not None)
+    logger.addHandler(Log())
     monkeypatch.setattr(PythonOperator, "log", logger)
     call(context, lambda: 7, show_return_value_in_logs=show)
 

@@ -7,11 +7,12 @@ import logging
 import marshal
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,9 @@ class Command:
         order = {"argv": list(argv), "env": dict(env), "cwd": cwd, "grace": grace}
         self.grace = grace
         self.cut = False
+        self._before = set(processes.children(os.getpid()))
+        # Should the guard be killed, what was below it comes below this process.
+        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
         self.guard = GuardProcess("run", order, subprocess.PIPE)
 
     def lines(self) -> Iterator[bytes]:
@@ -194,13 +198,40 @@ class Command:
             return 0
         if self.guard.result is None:
             self.guard.say(b"k")
-            with contextlib.suppress(TransientError):
+            try:
                 self.guard.wait(self.grace + guard.HARD)
+            except TransientError:
+                return _end_orphans(self._before)
         return self.guard.result[1] if self.guard.result else 0
 
     def close(self) -> None:
         """Let go of everything; what still runs is ended."""
         self.guard.close()
+        if self.guard.owner == os.getpid():
+            processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _end_orphans(spared: Container[int]) -> int:
+    """End what a guard that was killed has left to this process.
+
+    :param spared: children of this process that were there before
+    :return: how many were ended
+    """
+    ended: set[int] = set()
+    deadline = time.monotonic() + guard.HARD
+    while time.monotonic() < deadline:
+        orphans = [pid for pid in processes.children(os.getpid()) if pid not in spared]
+        if not orphans:
+            break
+        everyone = processes.processes()
+        for pid in processes.below(set(orphans), everyone) | {pid for pid in orphans if pid in everyone}:
+            processes.send(pid, signal.SIGKILL)
+            ended.add(pid)
+        for pid in orphans:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.01)
+    return len(ended)
 
 
 class Watch:
