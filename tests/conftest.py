@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_proxy",
     "tests.fix_stage",
+    "tests.fix_s3",
 ]

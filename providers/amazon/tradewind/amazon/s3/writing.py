@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import error_code
 from tradewind.amazon.s3.compression import compressor, infer
-from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Superseded, TradewindError
+from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Superseded, TradewindError, TransientError
 from tradewind.operators.ends import Sink
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ class S3Writer(Sink):
         self._block = bytearray()
 
 
+class _Body(io.BytesIO):
+    """A part that is read in large pieces, whatever size is asked for.
+
+    botocore makes a file of bytes, and http.client sends a file 16 kB at a time: hundreds of turns of the interpreter's
+    lock for each part, while the thread that reads the database needs one for each row.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return 1 MiB at least, if there is as much."""
+        return super().read(size if size is None or size < 0 else max(size, BLOCK))
+
+
 class _Upload:
     """The object's bytes on their way."""
 
@@ -204,7 +217,10 @@ class _Upload:
                 self._hook.client().complete_multipart_upload(
                     **self._where, UploadId=self._id, MultipartUpload={"Parts": parts}
                 )
-        except NotFound as error:
+        except (NotFound, TransientError) as error:
+            # An answer that got lost tells nothing: the upload is looked for.
+            if self._is_there(error):
+                raise
             self._completed_before(error)
         self._stop()
 
@@ -231,7 +247,8 @@ class _Upload:
     def _upload(self, number: int, part: bytes) -> dict[str, Any]:
         try:
             with self._hook.errors(f"upload part {number} of {self._name}"):
-                answer = self._hook.client().upload_part(**self._where, UploadId=self._id, PartNumber=number, Body=part)
+                client = self._hook.client()
+                answer = client.upload_part(**self._where, UploadId=self._id, PartNumber=number, Body=_Body(part))
         except NotFound as error:
             raise self._superseded(error) from error
         finally:
@@ -244,14 +261,26 @@ class _Upload:
             if sent.done():
                 sent.result()
 
-    def _completed_before(self, error: NotFound) -> None:
+    def _completed_before(self, error: TradewindError) -> None:
         """Accept an object that is there although its upload is not: the answer to the first call was lost."""
+        taken = Superseded(f"the upload of {self._name} was aborted: another try of the same work took over")
         try:
             found = self._hook.head(self._where["Bucket"], self._where["Key"])
         except NotFound:
-            raise self._superseded(error) from error
+            raise taken from error
         if found.metadata.get(TOKEN) != self._token or found.size != self._size:
-            raise self._superseded(error) from error
+            raise taken from error
+
+    def _is_there(self, error: TradewindError) -> bool:
+        """Say whether the upload is still there, after a call on it failed."""
+        if error_code(error.__cause__ or error) == "NoSuchUpload":
+            return False
+        try:
+            with self._hook.errors(f"look for the upload of {self._name}"):
+                self._hook.client().list_parts(**self._where, UploadId=self._id, MaxParts=1)
+        except TradewindError as fault:
+            return error_code(fault.__cause__ or fault) != "NoSuchUpload"
+        return True
 
     def _superseded(self, error: NotFound) -> TradewindError:
         if error_code(error.__cause__ or error) != "NoSuchUpload":
