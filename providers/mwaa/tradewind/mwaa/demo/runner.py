@@ -7,6 +7,7 @@ import gzip
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -286,7 +287,7 @@ def _report_problems(body: bytes) -> Iterator[str]:
 def _result_problems(body: bytes, days: int) -> Iterator[str]:
     try:
         found = len(gzip.decompress(body).splitlines()) - 1
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         yield f"the result is no whole gzip file: {error}"
         return
     if found != days:
