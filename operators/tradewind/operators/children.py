@@ -23,6 +23,8 @@ LINE_LIMIT = 1 << 20
 """Bytes after which a line is handed on in pieces."""
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL; Airflow 3 leaves a task that is told to end 5 seconds."""
+FAREWELL = 0.5
+"""Seconds in which a guard that has reported ends, on a busy machine."""
 PROGRAM = "import sys; sys.path.append(sys.argv[1]); from tradewind.operators.guard import main; main(sys.argv[2])"
 """The guard as a program: an import finds its compiled code, a script would be compiled at each start."""
 
@@ -112,7 +114,7 @@ class GuardProcess:
             self.status = -1
         # After its report it may go on for a task that is about to end: nothing to wait for.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.1 if self.result else guard.HARD + 2 * GRACE)
+            self.process.wait(FAREWELL if self.result else guard.HARD + 2 * GRACE)
 
 
 class Command:
