@@ -100,8 +100,15 @@ class Line:
             self.state,
             f"{self.seconds:.1f} s" if self.seconds else "",
             "" if self.rows is None else f"{self.rows:,}",
-            f"{self.rate:.1f} MB/s" if self.rate else "",
+            _speed(self.rate),
         )
+
+
+def _speed(rate: float | None) -> str:
+    """Write MB/s; a file of a few lines has no speed worth telling."""
+    if rate is None or rate < 0.005:
+        return ""
+    return f"{rate:.1f} MB/s" if rate >= 1 else f"{rate:.2f} MB/s"
 
 
 COLUMNS = ("task", "state", "time", "rows", "speed")
