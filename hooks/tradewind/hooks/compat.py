@@ -85,6 +85,18 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), other or name)
 
 
+def asset(uri: str) -> Asset:
+    """Name an asset, without what Airflow 2 takes for it: it imports every provider, 0.7 s of CPU for each DAG file.
+
+    :param uri: a normal URI, as ``s3://bucket/key``
+    """
+    if AIRFLOW_3:
+        return Asset(uri)
+    made = Asset("unnamed")  # a name without a scheme is not looked up
+    object.__setattr__(made, "uri", uri)
+    return made
+
+
 def unpack_context(context: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a context to be unpacked by ``**``: on Airflow 2 its deprecated keys warn only when they are used."""
     if AIRFLOW_3:
@@ -113,6 +125,7 @@ __all__ = [
     "Context",
     "PokeReturnValue",
     "TaskDeferred",
+    "asset",
     "context_get_outlet_events",
     "context_to_airflow_vars",
     "create_executable_runner",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradewind.hooks.compat import Asset, BaseOperator, Context
+from tradewind.hooks.compat import BaseOperator, Context, asset
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.ends import (
@@ -195,7 +195,7 @@ class CopyOperator(BaseOperator):
         """Add the ends to inlets and outlets, so that other DAGs can be scheduled on them."""
         for given, end in ((self.inlets, self.source), (self.outlets, self.target)):
             known = {getattr(item, "uri", None) for item in given}
-            given.extend(Asset(uri) for uri in end.assets() if uri not in known)
+            given.extend(asset(uri) for uri in end.assets() if uri not in known)
 
 
 def _names(key: str | Sequence[str] | None) -> tuple[str, ...]:
