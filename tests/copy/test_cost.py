@@ -137,11 +137,11 @@ def test_a_load_costs_a_few_calls(
     stage.client().put_object(Bucket=stage.bucket, Key="in/cost.csv.gz", Body=gzip.compress(BODY))
     source, target = ends(stage, "in/cost.csv.gz", table)
     key = {"key": "id"} if mode == "merge" else {}
-    run(context, source, target, f"{mode} 1", mode=mode, **key)  # makes the ledger
+    run(context, source, target, f"{mode}-1", mode=mode, **key)  # makes the ledger
     clear(stage, table)
     meter.restart()
 
-    run(context, source, target, f"{mode} 2", mode=mode, **key)
+    run(context, source, target, f"{mode}-2", mode=mode, **key)
 
     assert meter.calls.total() <= 2, meter.calls
     assert len(meter.statements) <= most, meter.statements
