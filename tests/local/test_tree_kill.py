@@ -46,8 +46,13 @@ def tree(ti):
     os.environ["TREE"] = "MARK." + ti.task_id
     subprocess.Popen(["setsid", "bash", "-c", "trap '' TERM; sleep 1000; sleep 1000"])
     subprocess.Popen(["sleep", "1000"], start_new_session=True)
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        pool.map(time.sleep, [1000, 1000])
+    if not multiprocessing.current_process().daemon:
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            pool.map(time.sleep, [1000, 1000])
+    for _ in range(2):  # the LocalExecutor of Airflow 2 allows no pool
+        if os.fork() == 0:
+            time.sleep(1000)
+    time.sleep(1000)
 
 with DAG("trees", start_date=dt.datetime(2026, 1, 1), schedule=None, catchup=False, default_args={
     "retries": 1, "retry_delay": dt.timedelta(seconds=0)
@@ -142,12 +147,12 @@ class Run:
 
 
 def scheduler(environment: Environment) -> int:
-    (pid,) = [
-        process.pid
+    (found,) = [
+        process
         for process in psutil.Process().children(recursive=True)
         if process.parent() and "scheduler" in process.cmdline()[2:3] and "airflow" in process.cmdline()[1]
     ]
-    return pid
+    return int(found.pid)
 
 
 @pytest.fixture(scope="module")
