@@ -13,12 +13,12 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from tradewind.local.api import DONE, ApiError
+from tradewind.local.api import DONE, Api, ApiError
 from tradewind.local.environment import Environment
 from tradewind.local.errors import LocalError
 from tradewind.mwaa.demo import dataset
 from tradewind.mwaa.demo.show import Board
-from tradewind.mwaa.demo.summary import Summary, Task, check, lines
+from tradewind.mwaa.demo.summary import ENDED, Summary, Task, check, lines
 from tradewind.mwaa.terminal import Terminal
 
 DAG_ID = "flights"
@@ -43,8 +43,11 @@ PACE = 0.5
 """Seconds between two files."""
 
 RUN_TIMEOUT = 600.0
-SAMPLE = 1.0
-"""Seconds between two measurements of the memory."""
+SAMPLE = 4.0
+"""Seconds between two measurements of the memory: each reads the page tables of some twenty processes."""
+
+POLL = 0.6
+"""Seconds between two looks at the run."""
 
 
 class Demo:
@@ -173,8 +176,9 @@ class Demo:
         """Follow the run to its end."""
         api, deadline = self.environment.api(), time.monotonic() + RUN_TIMEOUT
         while True:
-            state = str(api.run(DAG_ID, run_id)["state"])
-            tasks = self._tasks(run_id)
+            tasks = self._tasks(api, run_id)
+            through = all(task.state in ENDED for task in tasks)
+            state = str(api.run(DAG_ID, run_id)["state"]) if through else "running"
             if any(task.state == "success" for task in tasks):
                 self._mark("first task")
             board.show(lines(tasks), self._arrived, MONTHS)
@@ -185,15 +189,14 @@ class Demo:
             self._still_there()
             if time.monotonic() > deadline:
                 raise LocalError(f"the run {run_id} is still {state} after {RUN_TIMEOUT:.0f} s: see {self._logs}")
-            time.sleep(0.3)
+            time.sleep(POLL)
 
     @property
     def _logs(self) -> Path:
         return self.environment.state.logs
 
-    def _tasks(self, run_id: str) -> list[Task]:
+    def _tasks(self, api: Api, run_id: str) -> list[Task]:
         """Return the task instances in their order, with what the copies left."""
-        api = self.environment.api()
         tasks = sorted(map(Task.from_api, api.task_instances(DAG_ID, run_id)), key=_place)
         for task in tasks:
             if task.state != "success" or not task.task_id.startswith(COPIES):
