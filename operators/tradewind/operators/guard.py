@@ -1,7 +1,9 @@
 """The process that stands between a task and the processes it starts, and ends them when the task is gone.
 
 It is run as a program of its own, by a bare interpreter (``python -I -S``): it imports of the standard library as
-little as can be, neither json nor typing nor contextlib. STARTCOST
+little as can be, neither json nor typing nor contextlib. It costs some 17 ms of CPU from its start to its end, 8 of
+which are the interpreter's own (measured; on a busy machine 30 to 70 ms pass meanwhile).
+
 A task that gets SIGKILL cannot clean up; this process can, for it lives outside the task's process group and learns of
 the task's end from the kernel, by a pidfd (pidfd_open(2)), by PR_SET_PDEATHSIG (prctl(2)) and by the end of its input.
 
@@ -17,6 +19,7 @@ died. The guard answers with one line: the exit code, or ``-``, and how many pro
 That none is left is known for certain of a command: the kernel tells a subreaper that it has no child (ECHILD), while
 a look at /proc can miss a process whose parent ends, or that is forked, during the look. A watch has but /proc, and
 looks twice.
+
 Without Linux's prctl and /proc (macOS) a command is ended by its process group, and nothing is watched.
 """
 
@@ -142,6 +145,8 @@ class Guard:
         :param grace: seconds between the two
         :param hard: seconds after which SIGKILL is given up
         """
+        if self.none_left():
+            return
         self.signal_all(signal.SIGTERM)
         self.until_none(min(grace, AFTER_DEATH) if self.hurry else grace)
         deadline = time.monotonic() + hard
