@@ -32,7 +32,8 @@ from tradewind.hooks.errors import (
 )
 from tradewind.hooks.work import Work
 from tradewind.postgres.errors import SerializationFailed
-from tradewind.postgres.hooks import PostgresHook, application_name
+from tradewind.postgres.hooks import PostgresHook
+from tradewind.postgres.options import application_name
 
 if TYPE_CHECKING:
     from tradewind.local.postgres import PostgresServer

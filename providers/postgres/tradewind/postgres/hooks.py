@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.statements import split, summary
 from tradewind.postgres.errors import translated
+from tradewind.postgres.files import copy_with_file
 from tradewind.postgres.iam import with_token
-from tradewind.postgres.inserts import InsertPlan, chunks, copy_direction
+from tradewind.postgres.inserts import InsertPlan, chunks
 from tradewind.postgres.options import (
     SERVER_SETTINGS,
+    application_name,
     cursor_factory,
     libpq_options,
     make_url,
@@ -255,15 +256,7 @@ class PostgresHook(DbApiHook):
         :raises InvalidArgument: where the statement does neither
         :raises NotFound: where the file to read is not there
         """
-        path = Path(filename)
-        if copy_direction(sql) == "in":
-            try:
-                file = path.open("rb")
-            except FileNotFoundError:
-                raise NotFound(f"file {path} is not there: COPY FROM STDIN reads it") from None
-            with file:
-                return self.copy_in(sql, file)
-        return self._copy_to_file(sql, path)
+        return copy_with_file(self, sql, Path(filename))
 
     def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]
         """Connect and ask the server for its version, for Airflow's connection form.
@@ -381,20 +374,6 @@ class PostgresHook(DbApiHook):
             raise InvalidArgument("sql holds no statement")
         return statements
 
-    def _copy_to_file(self, sql: str, path: Path) -> int:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                rows = self.copy_out(sql, file)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        return rows
-
     def _configure(self, conn: PgConnection) -> None:
         asked = {**session_settings(self.connection, self._timeouts), **self.settings}
         conn.autocommit = True
@@ -405,21 +384,6 @@ class PostgresHook(DbApiHook):
             conn.close()
             raise
         conn.autocommit = False
-
-
-def application_name(work: Work | None = None) -> str:
-    """Name the session to the server: which DAG and task works there.
-
-    :param work: whose work it is, by default what Airflow says in the environment of a task
-    :return: at most 63 bytes, the server's limit; a long name is cut in the middle
-    """
-    if work is not None:
-        mapped = f"[{work.map_index}]" if work.map_index >= 0 else ""
-        name = f"{work.dag_id}.{work.task_id}{mapped} try {work.try_number}"
-    else:
-        name = ".".join(filter(None, (os.environ.get(f"AIRFLOW_CTX_{part}_ID") for part in ("DAG", "TASK"))))
-    text = f"tradewind {name}".strip().encode("ascii", "replace").decode()
-    return text if len(text) <= 63 else f"{text[:36]}..{text[-25:]}"
 
 
 def _handled(cur: Any, handler: Callable[[Any], Any] | None) -> tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from tradewind.hooks.compat import Connection
+    from tradewind.hooks.work import Work
 
 # Only for suggestions: which options there are, libpq is asked.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
@@ -223,3 +225,18 @@ def _unknown(name: str, conn_id: str | None) -> str:
 def _near(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), list(names), n=1)
     return f": did you mean {near[0]!r}?" if near else ""
+
+
+def application_name(work: Work | None = None) -> str:
+    """Name the session to the server: which DAG and task works there.
+
+    :param work: whose work it is, by default what Airflow says in the environment of a task
+    :return: at most 63 bytes, the server's limit; a long name is cut in the middle
+    """
+    if work is not None:
+        mapped = f"[{work.map_index}]" if work.map_index >= 0 else ""
+        name = f"{work.dag_id}.{work.task_id}{mapped} try {work.try_number}"
+    else:
+        name = ".".join(filter(None, (os.environ.get(f"AIRFLOW_CTX_{part}_ID") for part in ("DAG", "TASK"))))
+    text = f"tradewind {name}".strip().encode("ascii", "replace").decode()
+    return text if len(text) <= 63 else f"{text[:36]}..{text[-25:]}"
