@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
 
-from tradewind.operators.processes import children, look
+from tradewind.operators.processes import children
 
 TREES = [
     "sessions", "deaf", "pipeline", "daemon", "nested",
@@ -66,11 +66,17 @@ def test_a_task_that_is_told_to_end(worker: subprocess.Popen[str], tmp_path: Pat
     assert tree.gone_within(2) == {}
 
 
-def test_guard_that_is_killed_itself(worker: subprocess.Popen[str], tmp_path: Path) -> None:
-    tree = Tree(worker, "sessions", tmp_path)
+@pytest.mark.parametrize("name", ["sessions", "programs"])
+def test_guard_that_is_killed_itself(worker: subprocess.Popen[str], tmp_path: Path, name: str) -> None:
+    tree = Tree(worker, name, tmp_path)
     tree.wait_for(4)
-    (guard,) = [pid for pid in children(tree.pid) if look(pid)]
+    (guard,) = [pid for pid in children(tree.pid) if b"tradewind.operators.guard" in command(pid)]
 
     os.kill(guard, signal.SIGKILL)
+    tree.end_as_airflow_does()
 
-    assert tree.gone_within(6) == {}
+    assert tree.gone_within(2) == {}
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

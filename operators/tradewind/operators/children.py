@@ -213,14 +213,15 @@ class Command:
             processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
 
 
-def _end_orphans(spared: Container[int]) -> int:
+def _end_orphans(spared: Container[int], seconds: float = guard.HARD) -> int:
     """End what a guard that was killed has left to this process.
 
     :param spared: children of this process that were there before
+    :param seconds: after which it is given up
     :return: how many were ended
     """
     ended: set[int] = set()
-    deadline = time.monotonic() + guard.HARD
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         orphans = [pid for pid in processes.children(os.getpid()) if pid not in spared]
         if not orphans:
@@ -240,8 +241,9 @@ class Watch:
     """A guard over the processes that this process starts itself, by whatever means.
 
     It finds them below this process, in its process group where it leads one, by a mark in the environment, and by
-    the word of children that Python forked. Only a process that is started by other means than Python's with an emptied
-    environment, in a session of its own, within ``guard.SNAPSHOT`` seconds before the task is killed, is missed.
+    the word of children that Python forked. One kind is missed: a program that is started with an emptied environment
+    and in a session of its own, less than ``guard.SNAPSHOT`` seconds before the task gets SIGKILL. Only root could be
+    told of each start by the kernel (the proc connector of netlink(7)).
 
     :param grace: seconds between SIGTERM and SIGKILL when the processes are ended
     """
@@ -251,6 +253,7 @@ class Watch:
         self.mark = uuid.uuid4().hex
         self._before = os.environ.get(guard.MARK)
         order = {"grace": grace, "mark": self.mark, "leader": os.getpgrp() == os.getpid()}
+        self._spared = set(processes.children(os.getpid()))
         self.guard = GuardProcess("watch", order, subprocess.DEVNULL)
         os.environ[guard.MARK] = self.mark
         # Orphans stay below this process, so that the guard sees them.
@@ -282,15 +285,19 @@ class Watch:
             return 0
         _announce_to(None)
         self.guard.say(word)
-        with contextlib.suppress(TransientError):
-            self.guard.wait(self.grace + guard.HARD)
+        ended = 0
+        try:
+            ended = (self.guard.wait(self.grace + guard.HARD) or (None, 0))[1]
+        except TransientError:
+            if word == b"k":
+                ended = _end_orphans(self._spared, 2.0)
         self.guard.close()
         processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
         if self._before is None:
             os.environ.pop(guard.MARK, None)
         else:
             os.environ[guard.MARK] = self._before
-        return self.guard.result[1] if self.guard.result else 0
+        return ended
 
 
 _watching: GuardProcess | None = None

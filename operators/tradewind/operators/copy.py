@@ -32,7 +32,7 @@ class CopyOperator(BaseOperator):
     """Copy a source into a target in one transaction, so that a kill at any byte loses and doubles nothing.
 
     The result is the task's XCom: a dict with ``rows``, ``inserted``, ``updated``, ``unchanged``, ``rejected``,
-    ``bytes``, ``seconds``, ``files``, ``plan`` and ``loaded_before`` (see
+    ``bytes``, ``seconds``, ``files``, ``plan``, ``loaded_before`` and ``counted`` (see
     :class:`tradewind.operators.ends.CopyResult`).
 
     :param source: where the data comes from: ``S3File(...)``, ``PostgresTable(...)``, ``PostgresQuery(...)``
@@ -147,11 +147,11 @@ class CopyOperator(BaseOperator):
         counts = {"inserted": result.inserted, "updated": result.updated, "unchanged": result.unchanged}
         counts["rejected"] = result.rejected
         details = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        rows = f"{result.rows:,} rows{f' ({details})' if details else ''}, "
         self.log.info(
-            "%s: %s rows%s, %s in %.1f s",
+            "%s: %s%s in %.1f s",
             self._description,
-            f"{result.rows:,}",
-            f" ({details})" if details else "",
+            rows if result.counted else "",
             megabytes(result.bytes),
             result.seconds,
         )

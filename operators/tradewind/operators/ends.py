@@ -129,6 +129,7 @@ class CopyResult:
     :param files: the files read or written
     :param plan: the way it went, in a line
     :param loaded_before: when an earlier try loaded this (ISO 8601), None where this one did
+    :param counted: whether ``rows`` is known; bytes that go from file to file are not counted by rows
     """
 
     rows: int = 0
@@ -141,6 +142,7 @@ class CopyResult:
     files: list[str] = field(default_factory=list)
     plan: str = ""
     loaded_before: str | None = None
+    counted: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values that every XCom backend takes."""

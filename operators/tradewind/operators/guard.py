@@ -57,8 +57,6 @@ SETTLE = 2.0
 """Seconds in which what a command left in the background may end by itself (``> >(tee log)`` writes to the last)."""
 HARD = 10.0
 """Seconds after which SIGKILL is given up: a process of another user, or one that hangs in the kernel."""
-OUTLAST = 60.0
-"""Seconds to wait for the end of a task that goes on starting processes while they are being ended."""
 SNAPSHOT = 0.2
 """Seconds between two looks at the children of a watched task."""
 
@@ -373,16 +371,17 @@ class Watcher(Guard):
 
     def outlast(self) -> None:
         """Wait for the task's death, then end what it started anew (a pool replaces workers that die)."""
-        if self.pidfd is None:
-            deadline = time.monotonic() + OUTLAST
-            while os.getppid() == self.task and time.monotonic() < deadline:
-                self.pause(SNAPSHOT)
-        else:
-            deadline = time.monotonic() + OUTLAST
-            while not select.select([self.pidfd], [], [], SNAPSHOT)[0] and time.monotonic() < deadline:
-                self.snapshot()
+        while not self.gone(SNAPSHOT):
+            self.snapshot()
         self.hurry = True
         self.end(0)
+
+    def gone(self, seconds: float) -> bool:
+        """Tell whether the task is gone, or goes within the time."""
+        if self.pidfd is None:
+            self.pause(seconds)
+            return os.getppid() != self.task
+        return bool(select.select([self.pidfd], [], [], seconds)[0])
 
 
 def main(mode: str) -> None:

@@ -26,7 +26,7 @@ def copy_lineage(source: Source, target: Target, result: CopyResult | None) -> O
     facets: dict[str, Any] = {}
     if result is not None:
         facets["outputStatistics"] = statistics.OutputStatisticsOutputDatasetFacet(
-            rowCount=result.rows, size=result.bytes
+            rowCount=result.rows if result.counted else None, size=result.bytes
         )
     read, written = source.openlineage_dataset(), target.openlineage_dataset()
     return OperatorLineage(
