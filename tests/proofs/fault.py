@@ -18,6 +18,9 @@ TRIES = 6
 """How many tries Airflow would make in all."""
 
 S3_FAULTS = Faults(drop_request=0.12, drop_answer=0.12, slow_down=0.12, delay=0.2)
+S3_LOAD_FAULTS = Faults(drop_request=0.1, drop_answer=0.4, slow_down=0.2, delay=0.3)
+"""A load makes few requests, and one of them is long."""
+
 POSTGRES_FAULTS = Faults(drop_request=0.2, drop_answer=0.2, delay=0.3, within=24 << 20)
 
 
@@ -74,7 +77,7 @@ class Breaker:
         :param number: the number of this run: every third one has PostgreSQL behind the proxy, the others S3
         """
         seed = self.random.randrange(10**6)
-        end, make = (_postgres if number % 3 == 0 else _s3)(self.scene.stage)
+        end, make = (_postgres if number % 3 == 0 else _s3)(self.scene)
         self.scene.reset()
         started = time.monotonic()
         pids = []
@@ -98,12 +101,13 @@ class Breaker:
         return Faulty(seed, end, made, tries, seconds, problems)
 
 
-def _s3(stage: Stage) -> tuple[str, Callable[[int], Proxy]]:
-    return "S3", lambda seed: Proxy(behind(stage.endpoint), S3_FAULTS, seed)
+def _s3(scene: Load | Unload) -> tuple[str, Callable[[int], Proxy]]:
+    faults = S3_FAULTS if isinstance(scene, Unload) else S3_LOAD_FAULTS
+    return "S3", lambda seed: Proxy(behind(scene.stage.endpoint), faults, seed)
 
 
-def _postgres(stage: Stage) -> tuple[str, Callable[[int], Proxy]]:
-    return "PostgreSQL", lambda seed: Proxy(behind(stage.dsn), POSTGRES_FAULTS, seed, http=False)
+def _postgres(scene: Load | Unload) -> tuple[str, Callable[[int], Proxy]]:
+    return "PostgreSQL", lambda seed: Proxy(behind(scene.stage.dsn), POSTGRES_FAULTS, seed, http=False)
 
 
 def _through(stage: Stage, end: str, proxy: Proxy) -> Stage:
