@@ -110,6 +110,14 @@ def work(order: dict[str, Any]) -> None:
     task.execute(context)
 
 
+def warm_up() -> None:
+    """Import once what each task would import for itself."""
+    task = BashOperator(task_id="warm", bash_command="true")
+    context = make_context(task)
+    task.get_env(context)
+    PythonOperator(task_id="warm", python_callable=nap).determine_kwargs(context)
+
+
 def die_with_parent() -> None:
     """Let no task outlive a test run that is killed."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -118,6 +126,7 @@ def die_with_parent() -> None:
 def main() -> None:
     die_with_parent()
     logging.disable(logging.CRITICAL)
+    warm_up()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pid = os.fork()
