@@ -69,6 +69,8 @@ _BY_TEXT: tuple[tuple[str, type[TradewindError]], ...] = (
     (r"does not support SSL, but SSL was required", InvalidArgument),
     (r"too many (clients|connections)|connection slots are reserved", Throttled),
     (r"timeout expired", TimedOut),
+    # libpq's answer where the connection breaks within a COPY TO STDOUT
+    (r"no message from the libpq", ConnectionFailed),
     (r"connection|server|could not translate host name|SSL|session is|starting up|shutting down", ConnectionFailed),
 )
 
