@@ -49,9 +49,14 @@ class Tree:
     def gone_within(self, seconds: float) -> dict[int, str]:
         """Wait for the end of all; return what is left when the time is over."""
         deadline = time.monotonic() + seconds
-        while (left := self.alive()) and time.monotonic() < deadline:
+        empty = 0
+        while empty < 3:  # one look can miss a process that is being replaced
+            left = self.alive()
+            empty = 0 if left else empty + 1
+            if left and time.monotonic() > deadline:
+                return left
             time.sleep(0.02)
-        return left
+        return {}
 
     def kill(self, number: int) -> None:
         os.kill(self.pid, number)

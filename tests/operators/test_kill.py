@@ -16,12 +16,12 @@ from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
 from tradewind.operators.processes import children
 
 TREES = [
-    "sessions", "deaf", "pipeline", "daemon", "nested",
+    "sessions", "deaf", "pipeline", "daemon", "baton", "nested",
     "pool", "spawned_pool", "programs", "py_daemon",
 ]  # fmt: skip
 # A pool goes on replacing its workers, a function that sleeps sleeps on, for as long as their task lives.
 GOES_ON = {"pool", "spawned_pool", "py_daemon"}
-LEAST = {"py_daemon": 3}  # the process in between ends at once
+LEAST = {"py_daemon": 3, "baton": 5}  # a daemon's process in between ends at once
 SEED = int(os.environ.get("TRADEWIND_SEED") or random.randrange(2**32))
 KILLS = int(os.environ.get("TRADEWIND_KILLS") or 6)
 """How many kills at random moments: a sample, unless the environment asks for more (docs/proofs.md)."""
@@ -59,6 +59,7 @@ def test_sigkill_at_random_moments(worker: subprocess.Popen[str], tmp_path: Path
 def test_a_task_that_is_told_to_end(worker: subprocess.Popen[str], tmp_path: Path, name: str) -> None:
     tree = Tree(worker, name, tmp_path)
     tree.wait_for(LEAST.get(name, 4))
+    time.sleep(0.25)
 
     seconds = tree.end_as_airflow_does()
 

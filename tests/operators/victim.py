@@ -31,11 +31,21 @@ open(os.environ["PIDS"], "a").write("%d\\n" % os.getpid())
 time.sleep(300)
 """
 
+BATON = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:
+    if os.fork(): os._exit(0)
+    os.setsid()
+    time.sleep(0.002)
+"""
+
 BASH = {
     "sessions": "setsid sleep 300 & nohup sleep 300 >/dev/null 2>&1 & echo $$ >> $PIDS; sleep 300",
     "deaf": "trap '' TERM HUP INT; (trap '' TERM; echo $BASHPID >> $PIDS; sleep 300; sleep 300) & wait",
     "pipeline": "yes | cat | while read x; do sleep 0.05; done",
     "daemon": f"{sys.executable} -S -c '{DAEMON}'; sleep 300",
+    "baton": f"{sys.executable} -S -c '{BATON}' & sleep 300",
     "nested": 'bash -c \'bash -c "setsid bash -c \\"sleep 300; :\\" & sleep 300" & sleep 300; :\' & wait',
 }
 

@@ -37,7 +37,7 @@ from tradewind.operators.processes import (
     PR_SET_PDEATHSIG,
     Process,
     below,
-    children,
+    descendants,
     look,
     marked,
     prctl,
@@ -267,8 +267,7 @@ class Runner(Guard):
         """Return all living descendants of ours."""
         if not LINUX:
             return self.group()
-        everyone = processes()
-        return {pid: everyone[pid] for pid in below({os.getpid()}, everyone)}
+        return descendants(os.getpid())
 
     def group(self) -> dict[int, Process]:
         """Stand in for /proc: the command's process group is one target."""
@@ -325,13 +324,7 @@ class Watcher(Guard):
 
     def snapshot(self) -> None:
         """Remember the task's descendants: once it is dead, they are no longer below it."""
-        queue = [self.task]
-        while queue:
-            pid = queue.pop()
-            for child in children(pid):
-                if child != os.getpid() and (process := look(child)):
-                    self.known.add(process.key)
-                    queue.append(child)
+        self.known |= {process.key for pid, process in descendants(self.task).items() if pid != os.getpid()}
 
     def none_left(self) -> bool:
         """Tell whether two looks in a row have found nothing."""

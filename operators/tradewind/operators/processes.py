@@ -111,3 +111,25 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue
     return found
+
+
+CHILDREN_LISTED = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+"""Whether the kernel lists a process's children (CONFIG_PROC_CHILDREN): much faster than a look at all of /proc."""
+
+
+def descendants(root: int) -> dict[int, Process]:
+    """List the living processes below one, by pid."""
+    if not CHILDREN_LISTED:
+        everyone = processes()
+        return {pid: everyone[pid] for pid in below({root}, everyone)}
+    found: dict[int, Process] = {}
+    seen = {root}
+    queue = [root]
+    while queue:
+        for pid in children(queue.pop()):
+            if pid not in seen:
+                seen.add(pid)
+                queue.append(pid)
+                if process := look(pid):
+                    found[pid] = process
+    return found
