@@ -9,7 +9,6 @@ from tests.proofs import job  # noqa: F401
 WANTED = (
     "boto3",
     "psycopg2",
-    "smart_open",
     "tradewind.amazon.s3.files",
     "tradewind.hooks.compat",
     "tradewind.operators.copy",
