@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import random
 import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,13 @@ from tradewind.hooks.errors import ConnectionFailed, DataError, SourceChanged, S
 
 Through = Callable[[Faults, int], tuple[S3Hook, Proxy]]
 TEXT = b"".join(b"%d,some text,%d\n" % (n, n * n) for n in range(60_000))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait a hundredth of what botocore and the reader would between two tries."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 100)))
+    monkeypatch.setattr("tradewind.amazon.s3.reading._LONGEST_WAIT", 0.05)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -70,13 +79,14 @@ def test_another_object_than_the_one_found_is_refused(s3_hook: S3Hook, bucket: s
 @pytest.mark.parametrize("compression", [None, *COMPRESSIONS])
 @pytest.mark.parametrize("data", [b"", TEXT], ids=["empty", "text"])
 def test_what_is_written_is_read_again(s3_hook: S3Hook, bucket: str, compression: str | None, data: bytes) -> None:
-    for _ in range(2):
+    etags = []
+    for step in (100_000, 33_333):  # a retry gets its bytes in other pieces
         with s3_hook.write(bucket, "k", compression=compression) as sink:
-            for start in range(0, len(data), 100_000):
-                sink.write(data[start : start + 100_000])
-        etags = {s3_hook.head(bucket, "k").etag}
+            for start in range(0, len(data), step):
+                sink.write(data[start : start + step])
+        etags.append(s3_hook.head(bucket, "k").etag)
 
-    assert len(etags) == 1
+    assert etags[0] == etags[1]
     with s3_hook.read(bucket, "k", compression=compression) as stream:
         assert stream.read() == data
 
@@ -133,6 +143,21 @@ def test_small_objects_cost_one_put_and_large_ones_come_by_parts(
         assert stream.read() == data
 
 
+def test_parts_are_the_same_however_the_bytes_come(s3_hook: S3Hook, bucket: str) -> None:
+    data = random.Random(4).randbytes(PART * 2 + 7)
+    for key, step in (("whole", len(data)), ("odd", 99_991), ("exact", PART // 8)):
+        with s3_hook.write(bucket, key) as sink:
+            for start in range(0, len(data), step):
+                sink.write(data[start : start + step])
+
+    found = [s3_hook.head(bucket, key) for key in ("whole", "odd", "exact")]
+
+    assert {(one.etag, one.size) for one in found} == {(found[0].etag, len(data))}
+    with s3_hook.read(bucket, "odd") as stream:
+        read = b"".join(iter(lambda: stream.read(77_777), b""))
+    assert read == data
+
+
 def test_an_exception_leaves_nothing(s3_hook: S3Hook, bucket: str) -> None:
     def fail() -> None:
         with s3_hook.write(bucket, "k") as sink:
@@ -172,6 +197,32 @@ def test_a_newer_try_takes_over(s3_hook: S3Hook, bucket: str) -> None:
         old.commit()
     assert uploads(s3_hook, bucket) == ["k-other"]
     assert s3_hook.read_key("k", bucket) == "new"
+
+
+def test_a_part_that_comes_too_late_tells_who_took_over(s3_hook: S3Hook, bucket: str) -> None:
+    from tests.amazon.test_s3_hook import refusing
+
+    # S3 answers a part of an aborted upload so; moto with 500.
+    s3_hook.client().meta.events.register_first("before-call.s3.UploadPart", refusing("NoSuchUpload", 404))
+
+    def write() -> None:
+        with s3_hook.write(bucket, "k") as sink:
+            for _ in range(6):
+                sink.write(bytes(PART))
+
+    with pytest.raises(Superseded, match=f"the upload of s3://{bucket}/k was aborted: another try"):
+        write()
+    assert uploads(s3_hook, bucket) == []
+
+
+def test_a_reader_sees_the_old_object_until_the_new_one_is_whole(s3_hook: S3Hook, bucket: str) -> None:
+    s3_hook.put(bucket, "k", b"old")
+    with s3_hook.write(bucket, "k") as sink:
+        sink.write(bytes(PART + 1))
+        assert uploads(s3_hook, bucket) == ["k"]
+        assert s3_hook.read_key("k", bucket) == "old"
+
+    assert s3_hook.head(bucket, "k").size == PART + 1
 
 
 def test_faults_of_the_network_do_not_harm_a_write(through: Through, s3_hook: S3Hook, bucket: str) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from tradewind.hooks.compat import Connection
 
 
+SESSION = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region_name", "profile_name")
+"""What ``session_kwargs`` may hold: arguments of boto3's Session."""
+
+
 @dataclass(frozen=True)
 class AwsSettings:
     """The settings of an ``aws`` connection; secrets stay out of its repr.
@@ -43,6 +47,11 @@ class AwsSettings:
     verify: bool | str | None = None
 
     @property
+    def temporary(self) -> bool:
+        """Whether credentials may expire while they are used."""
+        return self.refreshable or self.session_token is not None
+
+    @property
     def refreshable(self) -> bool:
         """Whether credentials are renewed when they expire: a role's are, keys given in the connection are not."""
         return self.role_arn is not None or self.access_key is None
@@ -59,17 +68,16 @@ class AwsSettings:
         :raises InvalidArgument: where a setting cannot work
         """
         extra = _extra(connection)
-        access = connection.login or extra.get("aws_access_key_id") or None
-        secret = connection.password or extra.get("aws_secret_access_key") or None
+        session = _session(extra, connection)
+        access, secret = _keys(connection.login, connection.password, extra, session)
         if bool(access) != bool(secret):
             missing = "secret access key (password)" if access else "access key id (login)"
             raise InvalidArgument(
                 f"connection {connection.conn_id} has no {missing}: give both keys, or none for a role"
             )
-        session = _mapping(extra, "session_kwargs", connection)
         return cls(
-            access_key=access or session.get("aws_access_key_id"),
-            secret_key=secret or session.get("aws_secret_access_key"),
+            access_key=access,
+            secret_key=secret,
             session_token=extra.get("aws_session_token") or session.get("aws_session_token"),
             region=extra.get("region_name") or session.get("region_name"),
             profile=extra.get("profile_name") or session.get("profile_name"),
@@ -93,6 +101,26 @@ def _extra(connection: Connection) -> dict[str, Any]:
         # "from None": json's error quotes the text, which may hold a secret
         raise InvalidArgument(f"the extra of connection {connection.conn_id} is not a JSON object") from None
     return extra
+
+
+def _keys(
+    login: str | None, password: str | None, extra: Mapping[str, Any], session: Mapping[str, Any]
+) -> tuple[str | None, str | None]:
+    """Return the keys as a pair of one place, so that an id never meets the secret of another."""
+    pairs = [(login, password)]
+    pairs += [(place.get("aws_access_key_id"), place.get("aws_secret_access_key")) for place in (extra, session)]
+    access, secret = next((pair for pair in pairs if any(pair)), (None, None))
+    return access or None, secret or None
+
+
+def _session(extra: Mapping[str, Any], connection: Connection) -> dict[str, Any]:
+    given = _mapping(extra, "session_kwargs", connection)
+    if unknown := sorted(set(given) - set(SESSION)):
+        raise InvalidArgument(
+            f"session_kwargs of connection {connection.conn_id} has unknown keys: {', '.join(unknown)}:"
+            f" use {', '.join(SESSION)}"
+        )
+    return given
 
 
 def _mapping(extra: Mapping[str, Any], name: str, connection: Connection) -> dict[str, Any]:

@@ -54,8 +54,11 @@ _CODES: dict[str, type[TradewindError]] = {
     **dict.fromkeys(("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"), ConnectionFailed),
 }
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+BARE = "400"
+"""The code that botocore makes of a refused HEAD, whose answer has no body: an expired token is the usual reason."""
 
 _HINTS = {
+    BARE: "bad request (S3 gives a HEAD no reason: credentials that expired are the usual one)",
     "NoSuchBucket": "no such bucket: check the name and the account",
     "NoSuchKey": "no such key",
     "404": "not found",
@@ -73,19 +76,22 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, Mapping) else ""
 
 
-def classify(error: Exception, what: str, *, refreshable: bool = False) -> TradewindError | None:
+def classify(
+    error: Exception, what: str, *, refreshable: bool = False, temporary: bool = False
+) -> TradewindError | None:
     """Say what a fault of an AWS call means.
 
     :param error: what botocore, or the stream under it, raised
     :param what: what was being done to which thing, the start of the message
     :param refreshable: whether expired credentials are renewed by themselves
+    :param temporary: whether the credentials can expire at all
     :return: one of our errors, or None where the fault is none of AWS's
     """
     from botocore.exceptions import BotoCoreError, ClientError
     from urllib3.exceptions import HTTPError
 
     if isinstance(error, ClientError):
-        return _of_answer(error.response, what, refreshable)
+        return _of_answer(error.response, what, refreshable, temporary)
     if isinstance(error, BotoCoreError):
         return _of_client(error, what)
     if isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
@@ -95,29 +101,30 @@ def classify(error: Exception, what: str, *, refreshable: bool = False) -> Trade
 
 
 @contextmanager
-def aws_errors(what: str, *, refreshable: bool = False) -> Iterator[None]:
+def aws_errors(what: str, *, refreshable: bool = False, temporary: bool = False) -> Iterator[None]:
     """Turn the faults of AWS calls in the block into our errors.
 
     :param what: what is being done to which thing
     :param refreshable: whether expired credentials are renewed by themselves
+    :param temporary: whether the credentials can expire at all
     """
     try:
         yield
     except TradewindError:
         raise
     except Exception as error:
-        ours = classify(error, what, refreshable=refreshable)
+        ours = classify(error, what, refreshable=refreshable, temporary=temporary)
         if ours is None:
             raise
         raise ours from error
 
 
-def _of_answer(response: Any, what: str, refreshable: bool) -> TradewindError:
+def _of_answer(response: Any, what: str, refreshable: bool, temporary: bool) -> TradewindError:
     detail = response.get("Error", {})
     code = str(detail.get("Code", ""))
     status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
     text = f"{what}: {_HINTS.get(code) or _spoken(detail.get('Message'), code)} ({code or status})"
-    if code in EXPIRED:
+    if code in EXPIRED or (code == BARE and temporary):
         return CredentialsExpired(text) if refreshable else AccessDenied(text)
     kind = _CODES.get(code) or _CODES.get(str(status))
     if kind is None:

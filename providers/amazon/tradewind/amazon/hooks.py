@@ -133,8 +133,12 @@ class AwsHook(BaseHook):
 
         :param what: what is being done to which thing
         """
-        settings = self.__dict__.get("settings")
-        return aws_errors(what, refreshable=settings is not None and settings.refreshable)
+        settings = self.__dict__.get("settings") or AwsSettings(access_key="")
+        return aws_errors(what, refreshable=settings.refreshable, temporary=settings.temporary)
+
+    def reaches_as(self, other: AwsHook) -> bool:
+        """Say whether another hook has the same connection and region, and so sees the same things."""
+        return (self.aws_conn_id, self._region_name) == (other.aws_conn_id, other._region_name)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask STS who we are.

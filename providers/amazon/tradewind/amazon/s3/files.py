@@ -11,10 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tradewind.amazon.errors import PreconditionFailed
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
 from tradewind.amazon.s3.compression import INFER, check_compression, infer
-from tradewind.amazon.s3.locations import S3Location, S3Object, has_wildcard, parse_s3_url
-from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.amazon.s3.locations import S3Location, S3Object, is_pattern, parse_s3_url
+from tradewind.hooks.errors import InvalidArgument, NotFound, SourceChanged
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
 from tradewind.operators.progress import Progress
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
     from tradewind.hooks.work import Work
 
 
+class _Unset:
+    def __repr__(self) -> str:
+        return repr(DEFAULT_CONN_ID)
+
+
+_UNSET: Any = _Unset()
+
+
 class S3File(Source, FileTarget):
     """CSV in S3: one object, several, or all that match a wildcard.
 
     As a target it is one object, which is always written whole: ``append`` and ``replace`` mean the same to it, and a
     retry writes the same bytes again.
 
-    :param url: ``s3://bucket/key``, or a list of them; ``*``, ``?`` and ``[..]`` in a key make it a pattern
-    :param conn_id: the connection of type ``aws``, None for the credentials of the environment
+    :param url: ``s3://bucket/key``, or a list of them; a ``*`` in a key makes it a pattern, in which ``?`` (one) and
+        ``[..]`` (one of a set) stand for characters too
+    :param conn_id: the connection of type ``aws``, ``aws_default`` by default, None for the credentials of the
+        environment
     :param compression: gzip, zstd, bz2, xz, None, or ``infer`` from the key's ending
     :param dialect: how the CSV is written; or by the single arguments that follow
     :param delimiter: one character between fields
@@ -43,9 +54,9 @@ class S3File(Source, FileTarget):
     :param encoding: a Python codec's name
     :param columns: the names of the fields in order; they win over a header
     :param allow_empty: whether a pattern that matches nothing is zero rows instead of an error
-    :param wildcard_match: False takes ``*``, ``?`` and ``[`` as they are
+    :param wildcard_match: True takes every key for a pattern, False none; None those that hold a ``*``
     :param region_name: the region, instead of the connection's
-    :param aws_conn_id: another name of ``conn_id``
+    :param aws_conn_id: another name of ``conn_id``; give one of the two
     """
 
     template_fields: ClassVar[Sequence[str]] = ("url", "conn_id", "compression", "columns", "region_name")
@@ -55,7 +66,7 @@ class S3File(Source, FileTarget):
         self,
         url: str | Sequence[str],
         *,
-        conn_id: str | None = DEFAULT_CONN_ID,
+        conn_id: str | None = _UNSET,
         compression: str | None = INFER,
         dialect: CsvDialect | None = None,
         delimiter: str | None = None,
@@ -68,10 +79,10 @@ class S3File(Source, FileTarget):
         allow_empty: bool = False,
         wildcard_match: bool | None = None,
         region_name: str | None = None,
-        aws_conn_id: str | None = None,
+        aws_conn_id: str | None = _UNSET,
     ) -> None:
         self.url = url
-        self.conn_id = aws_conn_id or conn_id
+        self.conn_id = _conn_id(conn_id, aws_conn_id)
         self.compression = compression
         self.columns = columns
         self.allow_empty = allow_empty
@@ -147,18 +158,23 @@ class S3File(Source, FileTarget):
         if isinstance(reading, S3Reading) and (same := self._copied_by_s3(reading)) is not None:
             from tradewind.amazon.s3.writing import TOKEN
 
-            reading.hook.copy(same, *location, metadata={**same.metadata, TOKEN: token})
+            try:
+                reading.hook.copy(same, *location, metadata={**same.metadata, TOKEN: token})
+            except PreconditionFailed as error:
+                raise SourceChanged(f"{same.url} changed before it was copied: the next try copies it anew") from error
             progress.add(same.size)
-            return CopyResult(bytes=same.size, files=[name], plan=f"copied within S3 to {name}")
-        rows: int = 0
+            return CopyResult(bytes=same.size, files=[name], plan=f"copied within S3 to {name}", counted=False)
+        rows: int | None = 0
         with self._open_writer(location, token) as writer:
             renamed = isinstance(reading, S3Reading) and reading.columns is not None
             for data, counted in joined(reading.parts(self.dialect), self.dialect, renamed=renamed):
                 writer.write(data)
-                rows += counted
-                progress.add(len(data), rows=counted)
+                rows = None if rows is None or counted is None else rows + counted
+                progress.add(len(data), rows=counted or 0)
         self._writer = None
-        return CopyResult(rows=rows, inserted=rows, bytes=writer.bytes, files=[name], plan=f"streamed to {name}")
+        result = CopyResult(bytes=writer.bytes, files=[name], plan=f"streamed to {name}", counted=rows is not None)
+        result.rows = result.inserted = rows or 0
+        return result
 
     def open_sink(self, work: Work, suffix: str = "") -> Sink:
         """Open the object for writing.
@@ -196,7 +212,7 @@ class S3File(Source, FileTarget):
         return list(self.url) if isinstance(self.url, Sequence) else [str(self.url)]
 
     def _is_pattern(self, key: str) -> bool:
-        return self.wildcard_match is not False and has_wildcard(key)
+        return is_pattern(key, self.wildcard_match)
 
     def _target(self) -> S3Location:
         urls = self._urls()
@@ -222,7 +238,7 @@ class S3File(Source, FileTarget):
 
     def _copied_by_s3(self, reading: S3Reading) -> S3Object | None:
         """Return the one object that S3 itself can copy, since nothing about it has to change."""
-        if len(reading.objects) != 1 or reading.hook.aws_conn_id != self.conn_id or reading.columns is not None:
+        if len(reading.objects) != 1 or reading.columns is not None or not reading.hook.reaches_as(self._hook()):
             return None
         source = reading.objects[0]
         target = self._target()
@@ -305,6 +321,13 @@ def _location(url: str) -> S3Location:
     if not location.key or location.key.endswith("/"):
         raise InvalidArgument(f"{url!r} names no file: write s3://bucket/key, or a pattern as s3://bucket/folder/*.csv")
     return location
+
+
+def _conn_id(conn_id: str | None, aws_conn_id: str | None) -> str | None:
+    given = [value for value in (conn_id, aws_conn_id) if value is not _UNSET]
+    if len(given) > 1:
+        raise InvalidArgument(f"conn_id {conn_id!r} and aws_conn_id {aws_conn_id!r} are the same: give one of them")
+    return given[0] if given else DEFAULT_CONN_ID
 
 
 def _templated(text: object) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from tradewind.amazon.hooks import DEFAULT_CONN_ID, AwsHook
+from tradewind.amazon.s3.compression import INFER
 from tradewind.amazon.s3.locations import S3Location, S3Object, literal_prefix, matcher, parse_s3_url
-from tradewind.hooks.errors import InvalidArgument, NotFound, PermanentError
+from tradewind.hooks.errors import AccessDenied, DataError, InvalidArgument, NotFound, TradewindError
 
 if TYPE_CHECKING:
     from botocore.config import Config
@@ -20,6 +22,9 @@ COPY_LIMIT = 5 * 1000**3
 
 COPY_PART = 512 * 1024**2
 """Bytes of one part of such a copy."""
+
+DESCRIPTION = ("ContentType", "ContentEncoding", "ContentLanguage", "ContentDisposition", "CacheControl")
+"""The headers that belong to an object."""
 
 DELETE_BATCH = 1000
 """Keys that one DeleteObjects takes."""
@@ -116,7 +121,8 @@ class S3Hook(AwsHook):
         """Open an object as a stream that survives a broken connection.
 
         :param etag: the very object that must be read, any by default
-        :param compression: gzip, zstd, bz2, xz, ``infer`` from the key's ending, or None for the bytes as they are
+        :param compression: gzip, zstd, bz2, xz, or ``infer`` from the key's ending; by default the bytes come as they
+            are stored, whatever the key's ending says
         :param on_bytes: called with (bytes on the wire, plain bytes) as they come
         """
         from tradewind.amazon.s3.reading import S3Reader
@@ -135,7 +141,8 @@ class S3Hook(AwsHook):
         """Open a new object as a stream; it appears whole at ``commit`` or not at all.
 
         :param token: the name of the work, kept in the object's metadata
-        :param compression: gzip, zstd, bz2, xz, ``infer`` from the key's ending, or None
+        :param compression: gzip, zstd, bz2, xz, or ``infer`` from the key's ending; by default the bytes are stored as
+            they come, whatever the key's ending says
         """
         from tradewind.amazon.s3.writing import S3Writer
 
@@ -176,10 +183,18 @@ class S3Hook(AwsHook):
         return etag
 
     def read_key(self, key: str, bucket_name: str | None = None) -> str:
-        """Return a small object as text (UTF-8)."""
+        """Return a small object as text, which is decompressed where the key's ending says so.
+
+        :raises DataError: where it is not UTF-8
+        """
         location = self._location(key, bucket_name)
-        with self.read(location.bucket, location.key) as stream:
-            return stream.read().decode()
+        with self.read(location.bucket, location.key, compression=INFER) as stream:
+            data = stream.read()
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            wrong = f"byte 0x{data[error.start]:02x} at offset {error.start:,}"
+            raise DataError(f"{location.url} is not UTF-8: {wrong}", source=location.url) from error
 
     def load_string(self, string_data: str, key: str, bucket_name: str | None = None) -> None:
         """Write text (UTF-8) to an object."""
@@ -210,7 +225,8 @@ class S3Hook(AwsHook):
         """Copy an object within S3, by parts where it is over 5 GB; sends no ACL.
 
         :param source: what to copy; an :class:`S3Object` is copied only if it did not change since it was seen
-        :param metadata: metadata instead of the source's
+        :param metadata: metadata instead of the source's; all else, as the content type and the tags, is kept
+        :raises PreconditionFailed: where the source changed since it was seen
         """
         found = source if isinstance(source, S3Object) else self.head(source.bucket, source.key)
         what = f"copy {found.url} to s3://{bucket}/{key}"
@@ -218,17 +234,35 @@ class S3Hook(AwsHook):
         origin = {"CopySource": {"Bucket": found.bucket, "Key": found.key}, "CopySourceIfMatch": found.etag}
         with self.errors(what):
             if found.size > COPY_LIMIT:
-                self._copy_parts(found, arguments, origin, metadata)
-                return
-            more = {"MetadataDirective": "REPLACE", "Metadata": dict(metadata)} if metadata is not None else {}
-            self.client().copy_object(**arguments, **origin, **more)
+                self._copy_parts(found, arguments, origin, self._described(found, metadata))
+            elif metadata is None:
+                self.client().copy_object(**arguments, **origin)
+            else:  # REPLACE takes the headers away too, so they are sent
+                more = self._described(found, metadata)
+                self.client().copy_object(**arguments, **origin, **more, MetadataDirective="REPLACE")
+
+    def _described(self, found: S3Object, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+        """Return what a copy must be told so that it is described as its source is."""
+        known = found if "Metadata" in found.raw else self.head(found.bucket, found.key)
+        headers = {name: known.raw[name] for name in DESCRIPTION if known.raw.get(name)}
+        return {**headers, "Metadata": dict(known.metadata if metadata is None else metadata)}
+
+    def _tags(self, found: S3Object) -> str:
+        try:
+            with self.errors(f"read the tags of {found.url}"):
+                tags = self.client().get_object_tagging(Bucket=found.bucket, Key=found.key)["TagSet"]
+        except AccessDenied as error:
+            self.log.warning("the copy has no tags: %s", error)
+            return ""
+        return urlencode([(tag["Key"], tag["Value"]) for tag in tags])
 
     def _copy_parts(
-        self, found: S3Object, arguments: dict[str, Any], origin: dict[str, Any], metadata: Mapping[str, str] | None
+        self, found: S3Object, arguments: dict[str, Any], origin: dict[str, Any], described: dict[str, Any]
     ) -> None:
         client = self.client()
-        kept = metadata if metadata is not None else self.head(found.bucket, found.key).metadata
-        upload = client.create_multipart_upload(**arguments, Metadata=dict(kept))["UploadId"]
+        if tags := self._tags(found):
+            described["Tagging"] = tags
+        upload = client.create_multipart_upload(**arguments, **described)["UploadId"]
         size = max(COPY_PART, -(-found.size // 10_000))
         parts = []
         try:
@@ -240,15 +274,23 @@ class S3Hook(AwsHook):
                 parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
             client.complete_multipart_upload(**arguments, UploadId=upload, MultipartUpload={"Parts": parts})
         except BaseException:
-            client.abort_multipart_upload(**arguments, UploadId=upload)
+            self._abort_copy(arguments, upload)
             raise
+
+    def _abort_copy(self, arguments: dict[str, Any], upload: str) -> None:
+        """Leave no part behind; the error that led here is the one to be told."""
+        try:
+            with self.errors("abort the copy"):
+                self.client().abort_multipart_upload(**arguments, UploadId=upload)
+        except TradewindError as error:
+            self.log.warning("the parts of an unfinished copy are left: %s", error)
 
     def delete(self, bucket: str, keys: str | Iterable[str]) -> int:
         """Delete objects; one that is not there counts as deleted.
 
         :param keys: a key, or any number of them
         :return: how many keys S3 was asked to delete
-        :raises PermanentError: where S3 refused one, with its key and reason
+        :raises TradewindError: where S3 failed at one, by its reason, with its key
         """
         batch: list[str] = []
         count = 0
@@ -260,15 +302,15 @@ class S3Hook(AwsHook):
         return count + (self._delete_batch(bucket, batch) if batch else 0)
 
     def _delete_batch(self, bucket: str, keys: list[str]) -> int:
+        from botocore.exceptions import ClientError
+
         wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         with self.errors(f"delete {len(keys)} objects of s3://{bucket}"):
             failed = self.client().delete_objects(Bucket=bucket, Delete=wanted).get("Errors", [])
         if failed:
-            first = failed[0]
-            raise PermanentError(
-                f"delete s3://{bucket}/{first.get('Key')}: {first.get('Message')} ({first.get('Code')}),"
-                f" {len(failed)} of {len(keys)} keys failed"
-            )
+            what = f"delete s3://{bucket}/{failed[0].get('Key')}, one of {len(failed)} that failed of {len(keys)} keys"
+            with self.errors(what):
+                raise ClientError({"Error": failed[0]}, "DeleteObjects")
         return len(keys)
 
     def delete_prefix(self, bucket: str, prefix: str, *, everything: bool = False) -> int:

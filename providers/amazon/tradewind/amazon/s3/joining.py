@@ -16,8 +16,8 @@ CHUNK = 256 * 1024
 _UTF8 = ("utf-8", "ascii")
 
 
-def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False) -> Iterator[tuple[bytes, int]]:
-    """Yield the bytes of one file, each with the rows that became known by then.
+def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False) -> Iterator[tuple[bytes, int | None]]:
+    """Yield the bytes of one file, each with the rows that became known by then, None where nobody counts them.
 
     A single part that is already as the file shall be is handed through untouched.
 
@@ -36,6 +36,9 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
     for part in parts:
         _check_dialect(part, dialect)
         opened = open_csv(part)
+        if opened.empty:  # not even a header: no rows
+            opened.close()
+            continue
         if first is None:
             first = opened
             if dialect.header:
@@ -54,7 +57,7 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
             yield data, rows
 
 
-def _streamed(stream: Readable) -> Iterator[tuple[bytes, int]]:
+def _streamed(stream: Readable) -> Iterator[tuple[bytes, int | None]]:
     try:
         while data := stream.read(CHUNK):
             yield data, 0
@@ -67,14 +70,14 @@ def _listed(names: Sequence[str] | None) -> str:
     return ", ".join(names or ()) or "none"
 
 
-def rows_of(stream: Readable | None) -> int:
-    """Return how many rows a stream had, which sources that render rows know when it is read; else 0."""
+def rows_of(stream: Readable | None) -> int | None:
+    """Return how many rows a stream had, which sources that render rows know when it is read; else None."""
     while stream is not None:
         rows = getattr(stream, "rows", None)
         if isinstance(rows, int):
             return rows
         stream = getattr(stream, "_stream", None)
-    return 0
+    return None
 
 
 def _header(opened: CsvInput, renamed: bool, dialect: CsvDialect) -> bytes:

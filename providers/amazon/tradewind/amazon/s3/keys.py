@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-from tradewind.amazon.s3.locations import SCHEMES, S3Location, S3Object, literal_prefix, parse_s3_url
+from tradewind.amazon.s3.locations import SCHEMES, S3Location, S3Object, is_pattern, literal_prefix, parse_s3_url
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ def _awaited(bucket: str, key: str, wildcard_match: bool | None, use_regex: bool
         except re.error as error:
             raise InvalidArgument(f"bucket_key {key!r} is no regular expression: {error}") from error
         return Awaited(bucket, key, "regex")
-    wild = wildcard_match if wildcard_match is not None else "*" in key
-    return Awaited(bucket, key, "wildcard" if wild else "key")
+    return Awaited(bucket, key, "wildcard" if is_pattern(key, wildcard_match) else "key")
 
 
 def regex_prefix(pattern: str) -> str:

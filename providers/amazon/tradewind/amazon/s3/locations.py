@@ -72,13 +72,18 @@ def parse_s3_url(url: str) -> S3Location:
     return S3Location(bucket, key)
 
 
-def has_wildcard(key: str) -> bool:
-    """Say whether a key is a pattern: whether it holds ``*``, ``?`` or ``[``."""
-    return _WILD.search(key) is not None
+def is_pattern(key: str, wildcard_match: bool | None = None) -> bool:
+    """Say whether a key is a pattern: without a word on it, a ``*`` makes it one.
+
+    ``?`` and ``[..]`` do not, for keys hold them as they are: ``export.csv?version=2``, ``report [final].csv``.
+
+    :param wildcard_match: True takes every key for a pattern, False none
+    """
+    return "*" in key if wildcard_match is None else wildcard_match
 
 
 def literal_prefix(pattern: str) -> str:
-    """Return what stands before a pattern's first wildcard."""
+    """Return what stands before a pattern's first ``*``, ``?`` or ``[``."""
     return _WILD.split(pattern, maxsplit=1)[0]
 
 
