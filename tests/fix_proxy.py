@@ -76,7 +76,8 @@ class Proxy:
     :param seed: makes the choices
     :param http: whether it speaks HTTP, else plain TCP
 
-    ``made`` counts what happened, ``requests`` lists method and path of each HTTP request, ``on_bytes`` is called with
+    ``lose`` is a text: the first answer to an HTTP request whose line holds it is lost. ``made`` counts what happened,
+    ``requests`` lists method and path of each HTTP request, ``on_bytes`` is called with
     the bytes that clients send in plain TCP.
     """
 
@@ -87,6 +88,7 @@ class Proxy:
         self.http = http
         self.made: Counter[str] = Counter()
         self.requests: list[str] = []
+        self.lose: str | None = None
         self.on_bytes: Callable[[bytes], None] | None = None
         self._random = random.Random(seed)
         self._lock = threading.Lock()
@@ -113,9 +115,10 @@ class Proxy:
         self._server.server_close()
         self._thread.join(5)
 
-    def plan(self, length: int | None = None) -> Plan:
+    def plan(self, length: int | None = None, line: str = "") -> Plan:
         """Choose what happens to the next request.
 
+        :param line: its first line
         :param length: the length of its body, if that is known
         """
         faults = self.faults
@@ -128,6 +131,8 @@ class Proxy:
                 plan.request_bytes = int(draw() * min(faults.within, length or faults.within))
             if draw() < faults.drop_answer:
                 plan.answer_bytes = int(draw() * faults.within)
+            if self.lose is not None and self.lose in line:
+                self.lose, plan.answer_bytes = None, 0
             self.made["requests"] += 1
             if plan.delay:
                 self.made["delays"] += 1
@@ -250,8 +255,9 @@ class _HttpHandler(_Handler):
         request = _read_head(client)
         if not request:
             return False
-        plan = self.server.proxy.plan(request.length)
-        self.server.proxy.requests.append(request.lines[0].decode("latin-1").rpartition(" ")[0])
+        line = request.lines[0].decode("latin-1").rpartition(" ")[0]
+        plan = self.server.proxy.plan(request.length, line)
+        self.server.proxy.requests.append(line)
         if (request.get("Expect") or "").lower() == "100-continue":
             self.request.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             request = request.without("Expect")
