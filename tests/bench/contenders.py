@@ -101,7 +101,6 @@ class Ours(Contender):
     def _ends(self, key: str) -> tuple[Any, Any]:
         import boto3  # noqa: F401
         import psycopg2  # noqa: F401
-        import smart_open.s3  # noqa: F401
 
         from tradewind.amazon.s3.files import S3File
         from tradewind.operators.dialect import CsvDialect
