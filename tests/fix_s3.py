@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,11 +18,20 @@ if TYPE_CHECKING:
 AWS = {"conn_type": "aws", "login": "test", "password": "test"}
 
 
+@cache
+def _loader() -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader()
+
+
 @pytest.fixture
-def s3_hook(s3_endpoint: str, connection: Callable[..., str]) -> S3Hook:
+def s3_hook(s3_endpoint: str, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> S3Hook:
     """Return a hook on the server, through the connection ``aws_default``."""
     from tradewind.amazon.s3.hooks import S3Hook
 
+    # The description of S3 is parsed once, not for each client: most of these tests' time.
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: _loader())
     connection("aws_default", {**AWS, "extra": {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}})
     return S3Hook()
 

@@ -37,7 +37,7 @@ def settings(login: str | None = None, password: str | None = None, extra: Any =
     return AwsSettings.from_connection(made)
 
 
-def credentials(hook: AwsHook) -> tuple[str, str, str | None]:
+def credentials(hook: AwsHook) -> tuple[str | None, str | None, str | None]:
     found = hook.session.get_credentials()
     assert found is not None
     keys = found.get_frozen_credentials()

@@ -106,7 +106,7 @@ def test_a_driver_s_own_faults_are_ours() -> None:
         (b.ReadTimeoutError(endpoint_url="http://x"), TimedOut),
         (b.EndpointConnectionError(endpoint_url="http://x"), ConnectionFailed),
         (b.ConnectionClosedError(endpoint_url="http://x"), ConnectionFailed),
-        (b.SSLError(endpoint_url="https://x", error="bad"), ConnectionFailed),
+        (b.SSLError(endpoint_url="https://x", error=OSError("bad")), ConnectionFailed),
         (b.IncompleteReadError(actual_bytes=1, expected_bytes=2), ConnectionFailed),
         (b.ResponseStreamingError(error="reset"), ConnectionFailed),
         (b.CredentialRetrievalError(provider="iam-role", error_msg="no answer"), ConnectionFailed),
@@ -124,11 +124,11 @@ def test_a_driver_s_own_faults_are_ours() -> None:
 
 
 def test_the_block_chains_what_it_turns_and_leaves_the_rest() -> None:
-    cause = answer("NoSuchKey", 404)
+    cause: BaseException = answer("NoSuchKey", 404)
     with pytest.raises(NotFound, match="no such key") as caught, aws_errors("read s3://b/k"):
         raise cause
     assert caught.value.__cause__ is cause
-    assert error_code(cause) == "NoSuchKey"
+    assert error_code(answer("NoSuchKey", 404)) == "NoSuchKey"
 
     ours = InvalidArgument("as it is")
     with pytest.raises(InvalidArgument) as same, aws_errors("read"):
