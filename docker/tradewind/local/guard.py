@@ -27,6 +27,8 @@ GRACE = 8.0
 
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 PR_SET_CHILD_SUBREAPER = 36
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -51,7 +53,11 @@ def become(uid: int, gid: int, capability: int | None) -> None:
     :param capability: the number of the capability to keep
     """
     if capability is not None:
-        prctl(PR_SET_KEEPCAPS, 1)
+        try:
+            # Without it access(2), by which initdb looks for its programs, takes no notice of a capability.
+            prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
+        except OSError:
+            prctl(PR_SET_KEEPCAPS, 1)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
