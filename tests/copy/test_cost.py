@@ -144,7 +144,9 @@ def test_a_load_costs_a_few_calls(
     run(context, source, target, f"{mode}-2", mode=mode, **key)
 
     assert meter.calls.total() <= 2, meter.calls
-    assert len(meter.statements) <= most, meter.statements
+    # One load in sixteen, by its token, prunes the ledger too.
+    statements = [text for text in meter.statements if not text.startswith('DELETE FROM "public"."tradewind_ledger"')]
+    assert len(statements) <= most, statements
 
 
 def test_a_retry_after_success_reads_nothing(
