@@ -36,7 +36,7 @@ BASE = {
 # Airflow is loaded once, as for any DAG file; each line names a module to import first and one to measure, and both
 # are imported in a forked process. Compiled code is kept as it is where the environment does not forbid it.
 MEASURE = """
-import importlib, json, os, sys, time
+import gc, importlib, json, os, sys, time
 try:
     from airflow.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator
     from airflow.sdk.exceptions import AirflowException
@@ -44,8 +44,10 @@ except ImportError:
     from airflow import DAG
     from airflow.hooks.base import BaseHook
     from airflow.models.baseoperator import BaseOperator
+    from airflow.models.connection import Connection
     from airflow.operators.python import PythonOperator
     from airflow.sensors.base import BaseSensorOperator
+gc.freeze()  # else a collection in a child pays for all that Airflow made
 sys.dont_write_bytecode, sys.pycache_prefix = False, sys.argv[1]
 for line in sys.stdin:
     base, name = json.loads(line)
