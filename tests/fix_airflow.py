@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from tests.services import REQUIRE, found
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+
 from tests.services import require
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from tests.fix_proxy import Faults, Proxy
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+
 from tests.flights import write_csv
 from tests.services import require
 from tests.stage import Stage

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.test_layout import MODULES, ROOT
 
 ABOVE = {"hooks": 0, "operators": 1, "sensors": 1, "local": 3, "mwaa": 4}

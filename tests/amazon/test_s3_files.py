@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from tests.amazon.test_s3_hook import ODD, refusing
 from tests.amazon.test_s3_streams import uploads
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
-
 from tradewind.amazon.s3.compression import COMPRESSIONS
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.hooks import S3Hook

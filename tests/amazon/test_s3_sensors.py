@@ -22,10 +22,10 @@ from urllib.request import Request, urlopen
 from weakref import WeakValueDictionary
 
 import pytest
+
 from tests.fix_proxy import Faults, MakeProxy
 from tests.services import require
 from tests.services import s3 as s3_service
-
 from tradewind.amazon.s3 import triggers
 from tradewind.amazon.s3.sensors import S3KeySensor
 from tradewind.amazon.s3.triggers import S3KeyTrigger

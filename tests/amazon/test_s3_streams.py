@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.fix_proxy import Faults, Proxy
 
+from tests.fix_proxy import Faults, Proxy
 from tradewind.amazon.s3.compression import COMPRESSIONS, compressor
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN, part_size

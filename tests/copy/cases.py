@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.stage import LAKE
-
 from tradewind.hooks.errors import (
     AccessDenied,
     ConnectionFailed,

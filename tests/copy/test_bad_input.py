@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+
 from tests.copy.cases import CASES, CHECKSUM, ROWS, SECRET, SETUP, TABLE, UNLOADS, Case
 from tests.stage import LAKE, WAREHOUSE, Stage
 
@@ -85,7 +86,6 @@ def execute(
 
     def run(case: Case) -> dict[str, Any]:
         from tradewind.amazon.s3.files import S3File
-
         from tradewind.operators.copy import CopyOperator
         from tradewind.postgres.tables import PostgresTable
 
@@ -154,7 +154,6 @@ def test_a_bad_unload_is_named_and_the_object_stays(
     name: str, room: Room, connection: Callable[..., str], context: Callable[..., Any]
 ) -> None:
     from tradewind.amazon.s3.files import S3File
-
     from tradewind.operators.copy import CopyOperator
     from tradewind.postgres.tables import PostgresQuery, PostgresTable
 

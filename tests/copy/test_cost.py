@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+
 from tests.fix_proxy import Faults, Proxy, behind
 from tests.stage import LAKE, WAREHOUSE, Stage
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tests.fix_proxy import Faults, Proxy
 from tests.stage import LAKE, WAREHOUSE, Stage
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import psutil
 import pytest
-from tests.services import require
 
+from tests.services import require
 from tradewind.local.api import ApiError
 from tradewind.local.environment import Environment
 from tradewind.local.interpreter import running_version

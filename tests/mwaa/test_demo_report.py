@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fix_postgres import Database
 
 from flights_report import charts, words
 from flights_report.facts import Facts, Share, gather
 from flights_report.page import draw
 from flights_report.svg import Drawing, Scale, number, top
+from tests.fix_postgres import Database
 from tradewind.mwaa.demo import dataset
 
 SQL = Path(str(files("tradewind.mwaa.demo"))) / "dags" / "sql"

@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.services import require
 
+from tests.services import require
 from tradewind.local.interpreter import running_version
 from tradewind.local.versions import VERSIONS
 from tradewind.mwaa.demo import dataset

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.services import require
 
+from tests.services import require
 from tradewind.local.api import Api, ApiError
 from tradewind.local.versions import VERSIONS
 

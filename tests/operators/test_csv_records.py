@@ -9,8 +9,8 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fix_copies import Short
 
+from tests.fix_copies import Short
 from tradewind.hooks.errors import DataError
 from tradewind.operators.csv_records import Pushback, Scanner, blocks, delimiter_hint, first_record_end, open_csv
 from tradewind.operators.dialect import CsvDialect

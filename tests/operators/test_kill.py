@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
 
+from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
 from tradewind.operators.processes import children
 
 TREES = [

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
-from tests.fix_postgres import Database
 
+from tests.fix_postgres import Database
 from tradewind.hooks.errors import (
     AccessDenied,
     ConnectionFailed,

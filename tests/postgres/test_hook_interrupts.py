@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.fix_postgres import Database, half_deaf_proxy, postgres_child
 
+from tests.fix_postgres import Database, half_deaf_proxy, postgres_child
 from tradewind.hooks.errors import ConnectionFailed, TimedOut, TransientError
 from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.hooks import PostgresHook

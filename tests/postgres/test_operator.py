@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fix_postgres import Database, postgres_child
 
+from tests.fix_postgres import Database, postgres_child
 from tradewind.hooks.compat import Context
 from tradewind.hooks.errors import DataError, InvalidArgument, TimedOut
 from tradewind.postgres.errors import QueryCancelled

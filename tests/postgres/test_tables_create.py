@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.fix_postgres import Database
-
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.dialect import CsvDialect
 from tradewind.postgres.names import TableName

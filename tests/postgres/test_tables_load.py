@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.fix_postgres import Database
-
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.dialect import CsvDialect
 from tradewind.postgres.tables import PostgresTable

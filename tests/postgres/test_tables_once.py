@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from tests.fix_copies import WORK, MemoryFiles, MemoryReading, copy
 from tests.fix_postgres import Database
-
 from tradewind.hooks.errors import AccessDenied, ConnectionFailed
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyResult, Part, Reading

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from tests.fix_copies import MemoryFiles
 from tests.fix_postgres import Database
-
 from tradewind.hooks.compat import Context
 from tradewind.operators.copy import CopyOperator
 from tradewind.postgres.tables import PostgresQuery, PostgresTable

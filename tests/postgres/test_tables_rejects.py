@@ -7,9 +7,9 @@ import io
 import random
 
 import pytest
+
 from tests.fix_copies import MemoryFiles, MemorySink, copy
 from tests.fix_postgres import Database
-
 from tradewind.hooks.errors import DataError
 from tradewind.postgres import rejects
 from tradewind.postgres.tables import PostgresTable

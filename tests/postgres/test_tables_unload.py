@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
 from tests.fix_postgres import Database
-
 from tradewind.hooks.errors import InvalidArgument, NotFound, TradewindError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable

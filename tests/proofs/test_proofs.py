@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.proofs.fault import Breaker
 from tests.proofs.kill import Killer
 from tests.proofs.scenes import SCENES, Load, Unload
