@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tradewind.hooks.compat import AIRFLOW_3, AirflowSkipException, Asset, Context
@@ -218,3 +219,24 @@ def test_a_real_dag_run(migrated_airflow: Path, tmp_path: Path) -> None:
         "bash": "success", "python": "success", "skipped": "skipped", "show": "success",
     }  # fmt: skip
     assert out.read_text() == "wind/python\n"
+
+
+def test_what_ran_before_the_task_is_not_its_own(context: Callable[..., Context]) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    with subprocess.Popen(["bash", "-c", "sleep 100 & wait"]) as before:
+
+        def fail() -> None:
+            started.append(subprocess.Popen(["sleep", "100"]))
+            raise ValueError("no")
+
+        task = PythonOperator(task_id="python", python_callable=fail)
+        try:
+            with pytest.raises(ValueError, match="no"):
+                task.execute(context(task))
+
+            assert started[0].wait(5) < 0
+            assert before.poll() is None
+            assert [process.status() for process in psutil.Process(before.pid).children()] == ["sleeping"]
+        finally:
+            for process in [*psutil.Process(before.pid).children(), before]:
+                process.kill()

@@ -26,6 +26,7 @@ def test_the_connection_type_is_left_to_the_official_provider(monkeypatch: pytes
 
 
 @pytest.mark.skipif(find_spec("airflow.providers.postgres") is not None, reason="the official provider owns the type")
+@pytest.mark.filterwarnings("ignore")  # Airflow 2 imports its web server here, whose libraries deprecate each other
 def test_a_connection_of_the_type_makes_our_hook(connection: Callable[..., str]) -> None:
     from tradewind.hooks.compat import BaseHook
     from tradewind.postgres.hooks import PostgresHook

@@ -238,7 +238,7 @@ def _end_orphans(spared: Container[int], seconds: float = guard.HARD) -> int:
 
 
 class Watch:
-    """A guard over the processes that this process starts itself, by whatever means.
+    """A guard over the processes that this process starts itself, by whatever means, from now on.
 
     It finds them below this process, in its process group where it leads one, by a mark in the environment, and by
     the word of children that Python forked. One kind is missed: a program that is started with an emptied environment
@@ -252,8 +252,10 @@ class Watch:
         self.grace = grace
         self.mark = uuid.uuid4().hex
         self._before = os.environ.get(guard.MARK)
-        order = {"grace": grace, "mark": self.mark, "leader": os.getpgrp() == os.getpid()}
+        # What was there before is not the task's: it may be the one who runs the task in a test.
         self._spared = set(processes.children(os.getpid()))
+        spared = [found.key for found in map(processes.look, self._spared) if found]
+        order = {"grace": grace, "mark": self.mark, "leader": os.getpgrp() == os.getpid(), "spared": spared}
         self.guard = GuardProcess("watch", order, subprocess.DEVNULL)
         os.environ[guard.MARK] = self.mark
         # Orphans stay below this process, so that the guard sees them.
@@ -273,7 +275,7 @@ class Watch:
         self._finish(b"b")
 
     def stop(self) -> int:
-        """End all processes that this process has started.
+        """End all processes that this process has started since.
 
         :return: how many were ended
         """

@@ -301,10 +301,11 @@ class Runner(Guard):
 
 
 class Watcher(Guard):
-    """Watches the descendants of the task."""
+    """Watches the descendants of the task, but for those that were there before."""
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.known: set[tuple[int, int]] = set()
+        self.spared: list[tuple[int, int]] = order["spared"]
         self.mark = f"{MARK}={order['mark']}".encode()
         super().__init__(order)
         # A task that leads a process group (as under a worker) owns all of it.
@@ -324,7 +325,13 @@ class Watcher(Guard):
 
     def snapshot(self) -> None:
         """Remember the task's descendants: once it is dead, they are no longer below it."""
-        self.known |= {process.key for pid, process in descendants(self.task).items() if pid != os.getpid()}
+        found = descendants(self.task)
+        for pid, started in self.spared:
+            if pid in found and found[pid].started == started:
+                for other in (pid, *descendants(pid)):
+                    found.pop(other, None)
+        found.pop(os.getpid(), None)
+        self.known |= {process.key for process in found.values()}
 
     def none_left(self) -> bool:
         """Tell whether two looks in a row have found nothing."""
@@ -335,6 +342,8 @@ class Watcher(Guard):
         self.listen()
         everyone = processes()
         own = {os.getpid(), self.task}
+        spared = {pid for pid, started in self.spared if pid in everyone and everyone[pid].started == started}
+        own |= spared | below(spared, everyone)
         found = {process.pid for process in everyone.values() if self.is_ours(process)}
         found |= below(found | {self.task}, everyone)
         for pid in found - own:
