@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 LOGICAL_DATE = datetime(2026, 1, 2, 3, tzinfo=UTC)
 
 
+PREPARED = "TRADEWIND_TESTS_HOME"
+"""Tells processes that a test starts that the environment is prepared, and where Airflow's home is."""
+
+
 def _prepare() -> Path:
+    if PREPARED in os.environ:
+        return Path(os.environ[PREPARED])
     if "airflow" in sys.modules:
         raise pytest.UsageError("airflow was imported before the tests could give it a home of its own")
     home = Path(tempfile.mkdtemp(prefix="tradewind-tests-"))
@@ -46,6 +52,7 @@ def _prepare() -> Path:
     (home / "dags").mkdir()
     (home / "plugins").mkdir()
     os.environ |= {
+        PREPARED: str(home),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
