@@ -132,9 +132,15 @@ def sleep(hook: PostgresHook, seconds: float = 30) -> None:
 
 
 def test_cancel_from_another_thread(hook: PostgresHook, database: Database) -> None:
-    threading.Timer(0.5, hook.cancel).start()
+    def cancel() -> None:
+        until_it_sleeps(database)
+        hook.cancel()
+
+    other = threading.Thread(target=cancel)
+    other.start()
     with pytest.raises(QueryCancelled, match="canceling statement due to user request"):
         sleep(hook)
+    other.join()
     assert not database.query("SELECT to_regclass('t')")[0][0]
 
 
