@@ -146,10 +146,6 @@ class CsvInput:
         """How many lines the header takes."""
         return self.header.count(self.line_end) or (1 if self.header else 0)
 
-    def whole(self) -> Readable:
-        """Return the stream with its header in front."""
-        return Pushback(self.stream, self.header) if self.header else self.stream
-
     def close(self) -> None:
         """Close the stream."""
         self.stream.close()

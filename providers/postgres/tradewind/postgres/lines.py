@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv
 from tradewind.operators.ends import Part
@@ -43,23 +44,38 @@ class ServerLines:
         return None
 
 
-def line_in_file(part: Part, line: int) -> int:
-    """Return the line at which an editor shows a record, reading the file again where the server counts otherwise.
+@dataclass(frozen=True)
+class Position:
+    """Where in a file a COPY of its records began.
 
-    :param part: the file, copied with its header
+    :param line: how many lines lie before it, the header's among them
+    :param offset: how many bytes lie before it, those of the header not counted
+    """
+
+    line: int = 0
+    offset: int = 0
+
+
+def line_in_file(part: Part, line: int, start: Position) -> int:
+    """Return the line at which an editor shows a record; the file is read again, for the server counts otherwise.
+
+    :param part: the file
     :param line: as the server counts
+    :param start: where its COPY began
     """
     source = open_csv(part)
     with contextlib.closing(source):
-        if not source.crlf:
-            return line  # LF within quotes is counted; CR files have no other line end
+        left = start.offset
+        while left and (skipped := source.stream.read(min(left, 1 << 20))):
+            left -= len(skipped)
         lines, scanner = ServerLines(source), Scanner(source.dialect)
-        at = lines.counted(source.header, first=True) if source.header else 0
+        at, shown = 0, start.line + 1
         for block in blocks(source, 1 << 20):
-            shown = block.line
             for record in scanner.records(block.data, source.line_end):
                 at += lines.counted(record, first=at == 0)
                 if at >= line:
                     return shown
                 shown += record.count(source.line_end)
-        return line
+                if not source.crlf:  # from the second record on it counts as an editor does
+                    return shown + line - at - 1
+        return start.line + line

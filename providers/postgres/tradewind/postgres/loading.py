@@ -17,10 +17,11 @@ from tradewind.operators.progress import Progress
 from tradewind.postgres.catalog import Table, check_key, existing_table, match_columns
 from tradewind.postgres.creating import ensure_table
 from tradewind.postgres.ledger import Ledger
-from tradewind.postgres.lines import line_in_file
+from tradewind.postgres.lines import Position, line_in_file
 from tradewind.postgres.merging import STAGE, merge, stage_table
 from tradewind.postgres.messages import located
 from tradewind.postgres.names import TableName, listed, literal
+from tradewind.postgres.plain import PlainHead, suits
 from tradewind.postgres.rejects import Rejects, TolerantLoad
 from tradewind.postgres.streams import Counted
 
@@ -179,18 +180,32 @@ class Load:
 
     def _copy_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], into: str) -> int:
         guard_end = self._session.conn.server_version < 180000
+        statement = copy_statement(into, columns, table, source.dialect)
         if self._request.max_errors:
             source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
-            statement = copy_statement(into, columns, table, source.dialect, header=False)
             return TolerantLoad(self._session, source, statement, self._rejects, self._count).run()
-        stream = Counted(source.whole(), self._progress, part, guard_end=guard_end)
-        statement = copy_statement(into, columns, table, source.dialect, header=bool(source.header))
+        self._count(len(source.header), 0)
+        rows, start = 0, Position(line=source.header_lines)
+        if suits(source.dialect):
+            head = PlainHead(source)
+            if not head.empty:
+                plain = Counted(head, self._progress, part, guard_end=False)
+                text = text_statement(into, columns, source.dialect)
+                rows = self._copy_stream(text, plain, part, lambda line: start.line + line)
+                if head.rest is None:
+                    return rows
+            source.stream = head.rest or source.stream
+            start = Position(start.line + head.lines, head.bytes)
+        stream = Counted(source.stream, self._progress, part, guard_end=guard_end)
+        return rows + self._copy_stream(statement, stream, part, lambda line: line_in_file(part, line, start))
+
+    def _copy_stream(self, statement: str, stream: Counted, part: Part, line_of: Callable[[int], int]) -> int:
         try:
             rows = self._session.copy_in(statement, stream)
         except DataError as error:
             if error.source:
                 raise
-            raise located(error, source.name, error.line and line_in_file(part, error.line)) from error
+            raise located(error, part.name, error.line and line_of(error.line)) from error
         self._progress.add(rows=rows)
         self._bytes += stream.bytes
         return rows
@@ -210,18 +225,16 @@ class _Silent(Progress):
         """Take no notice."""
 
 
-def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: CsvDialect, *, header: bool) -> str:
-    """Write the COPY that takes UTF-8 in a dialect.
+def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: CsvDialect) -> str:
+    """Write the COPY that takes records of CSV in UTF-8, without a header.
 
     :param into: the table, quoted
     :param columns: its columns in the order of the fields
     :param table: what the catalog says about the target
     :param dialect: how the records are written
-    :param header: whether a header comes first
     """
     options = [
         "FORMAT csv",
-        f"HEADER {str(header).lower()}",
         f"DELIMITER {literal(dialect.delimiter)}",
         f"QUOTE {literal(dialect.quote)}",
         f"ESCAPE {literal(dialect.escape_char)}",
@@ -233,3 +246,14 @@ def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: C
     if dialect.null == "" and forced:
         options.append(f"FORCE_NULL ({listed(forced)})")
     return f"COPY {into} ({listed(columns)}) FROM STDIN WITH ({', '.join(options)})"
+
+
+def text_statement(into: str, columns: tuple[str, ...], dialect: CsvDialect) -> str:
+    """Write the COPY that takes plain records, see :class:`~tradewind.postgres.plain.PlainHead`.
+
+    :param into: the table, quoted
+    :param columns: its columns in the order of the fields
+    :param dialect: how the records are written
+    """
+    options = f"FORMAT text, DELIMITER {literal(dialect.delimiter)}, NULL {literal(dialect.null)}, ENCODING 'UTF8'"
+    return f"COPY {into} ({listed(columns)}) FROM STDIN WITH ({options})"

@@ -36,7 +36,7 @@ class Counted:
         self._progress = progress
         self._part = part
         self._guard_end = guard_end
-        self._tail = b""
+        self._tail = b"\n"  # the stream begins with a record
         self.bytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
@@ -52,11 +52,11 @@ class Counted:
         return data
 
     def _look(self, data: bytes) -> None:
-        seen = self._tail + data if self.bytes else b"\n" + data
+        seen = self._tail + data
         if b"\\." in seen and _END_MARK.search(seen):
             refuse_end_mark(self._part)
             self._guard_end = False  # it stands within quotes, where it means nothing
-        self._tail = (self._tail + data)[-3:]
+        self._tail = seen[-3:]
 
     def close(self) -> None:
         """Close the stream."""
