@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from tradewind.hooks.compat import BaseOperator, Context
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
-from tradewind.operators.statements import split, summary
+from tradewind.operators.statements import Rules, split, summary
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -69,6 +69,7 @@ class SqlOperator(BaseOperator):
     ui_color = "#cdaaed"
 
     default_conn_id: ClassVar[str]
+    lexical_rules: ClassVar[Rules] = "postgres"
 
     def __init__(
         self,
@@ -148,14 +149,14 @@ class SqlOperator(BaseOperator):
         by_position = bool(self.parameters) and not isinstance(self.parameters, Mapping)
         splitting = not by_position if self.split_statements is None else self.split_statements
         if isinstance(self.sql, str) and splitting:
-            texts = split(self.sql)
-        texts = [text for text in texts if split(text)]
+            texts = split(self.sql, self.lexical_rules)
+        texts = [text for text in texts if split(text, self.lexical_rules)]
         if not texts:
             raise InvalidArgument("sql holds no statement, after its template was rendered")
         return texts
 
     def _run(self, session: SqlSession, number: int, statement: str) -> Any:
-        self.log.info("statement %s: %s", number, summary(statement))
+        self.log.info("statement %s: %s", number, summary(statement, rules=self.lexical_rules))
         result = session.run(statement, self.parameters, self._result)
         for notice in session.take_notices():
             self.log.info("%s", notice)

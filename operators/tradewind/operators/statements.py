@@ -1,7 +1,10 @@
-"""SQL text in statements, by the lexical rules of PostgreSQL.
+"""SQL text in statements, by the lexical rules of PostgreSQL or of MySQL.
 
-Semicolons within comments (nested ones too), quotes of every kind, dollar quotes, parentheses (``CREATE RULE``) and
-``BEGIN ATOMIC`` bodies end no statement: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+Semicolons within comments, quotes of every kind and the bodies of routines end no statement.
+PostgreSQL: https://www.postgresql.org/docs/current/sql-syntax-lexical.html (nested comments, dollar quotes,
+parentheses of ``CREATE RULE``, ``BEGIN ATOMIC``).
+MySQL: https://dev.mysql.com/doc/refman/8.4/en/language-structure.html (backslashes in texts, backticks, ``#``,
+``--`` with a space after it, ``/*! code */``, compound statements).
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
+from tradewind.hooks.errors import InvalidArgument
+
+Rules = Literal["postgres", "mysql"]
 Kind = Literal["space", "comment", "text", "name", "word", "end", "other"]
 
-_LEXEMES = re.compile(
+_POSTGRES = re.compile(
     r"""
     (?P<space>\s+)
   | (?P<comment>--[^\r\n]*)
@@ -26,17 +32,36 @@ _LEXEMES = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# What MySQL runs of a comment, /*! ... */, is code: it counts as a statement, and is shown to nobody.
+_MYSQL = re.compile(
+    r"""
+    (?P<space>\s+)
+  | (?P<comment>\#[^\r\n]* | --(?=[\s\x00-\x1f]|\Z)[^\r\n]* | /\*(?!M?!).*?(?:\*/|\Z))
+  | (?P<block>(?!))
+  | (?P<text>/\*M?!.*?(?:\*/|\Z)
+        | [bBxXnN]?'(?:[^'\\]|''|\\.)*(?:'|\\?\Z) | "(?:[^"\\]|""|\\.)*(?:"|\\?\Z))
+  | (?P<name>`(?:[^`]|``)*(?:`|\Z))
+  | \$(?P<tag>(?:[^\W\d]\w*)?)\$
+  | (?P<word>@{0,2}[^\W\d][\w$]*)
+  | (?P<end>;)
+  | (?P<other>\d[\w.$]*|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_LEXEMES = {"postgres": _POSTGRES, "mysql": _MYSQL}
 _BLOCK = re.compile(r"/\*|\*/")
 
 
-def lex(sql: str) -> Iterator[tuple[Kind, str]]:
+def lex(sql: str, rules: Rules = "postgres") -> Iterator[tuple[Kind, str]]:
     """Yield the lexemes of a text; put together they are the text.
 
     :param sql: SQL, well-formed or not: what is opened and never closed reaches to the end
+    :param rules: whose rules
     """
     at = 0
+    lexemes = _LEXEMES[rules]
     while at < len(sql):
-        match = _LEXEMES.match(sql, at)
+        match = lexemes.match(sql, at)
         assert match is not None  # noqa: S101 (the last alternative takes any character)
         kind: Kind
         if match["block"]:
@@ -50,24 +75,32 @@ def lex(sql: str) -> Iterator[tuple[Kind, str]]:
         at = end
 
 
-def split(sql: str) -> list[str]:
+def split(sql: str, rules: Rules = "postgres") -> list[str]:
     """Split a text into its statements, comments kept and semicolons left out.
 
     :param sql: one statement or many
+    :param rules: whose rules
     :return: the statements that hold more than comments
+    :raises InvalidArgument: for MySQL's ``DELIMITER``, which is a command of its client
     """
     statements: list[str] = []
     current: list[str] = []
-    depth = _Depth()
+    make = _Depth if rules == "postgres" else _Compound
+    depth = make()
     filled = False
-    for kind, text in lex(sql):
+    for kind, text in lex(sql, rules):
         if kind == "end" and depth.is_zero:
             if filled:
                 statements.append("".join(current).strip())
-            current, depth, filled = [], _Depth(), False
+            current, depth, filled = [], make(), False
             continue
         current.append(text)
         if kind not in ("space", "comment"):
+            if rules == "mysql" and not filled and text.upper() == "DELIMITER":
+                raise InvalidArgument(
+                    "DELIMITER is a command of the mysql client, not SQL: leave it out, and end each statement "
+                    "with ';' (what stands between BEGIN and END of a routine stays together)"
+                )
             filled = True
             depth.see(kind, text)
     if filled:
@@ -75,21 +108,25 @@ def split(sql: str) -> list[str]:
     return statements
 
 
-def words(sql: str) -> list[str]:
+def words(sql: str, rules: Rules = "postgres") -> list[str]:
     """Return what a statement consists of, comments and space left out, key words in upper case.
 
     :param sql: one statement
+    :param rules: whose rules
     """
-    return [text.upper() if kind == "word" else text for kind, text in lex(sql) if kind not in ("space", "comment")]
+    found = ((kind, text) for kind, text in lex(sql, rules) if kind not in ("space", "comment"))
+    return [text.upper() if kind == "word" else text for kind, text in found]
 
 
-def summary(sql: str, size: int = 120) -> str:
+def summary(sql: str, size: int = 120, rules: Rules = "postgres") -> str:
     """Show a statement in one line: no comments, and no quoted text, which may be a secret.
 
     :param sql: one statement
     :param size: the most characters
+    :param rules: whose rules
     """
-    parts = ["'...'" if kind == "text" else " " if kind in ("space", "comment") else text for kind, text in lex(sql)]
+    found = lex(sql, rules)
+    parts = ["'...'" if kind == "text" else " " if kind in ("space", "comment") else text for kind, text in found]
     line = " ".join("".join(parts).split())
     return line if len(line) <= size else f"{line[: size - 3]}..."
 
@@ -117,6 +154,52 @@ class _Depth:
         elif word == "END" and self.blocks:
             self.blocks -= 1
         self._before = word
+
+
+class _Compound:
+    """How deep in the body of a routine of MySQL, or in MariaDB's ``BEGIN NOT ATOMIC``, a statement is.
+
+    https://dev.mysql.com/doc/refman/8.4/en/sql-compound-statements.html
+    """
+
+    _ROUTINES = frozenset(("PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "PACKAGE"))
+    _OTHERS = frozenset(("TABLE", "VIEW", "INDEX", "DATABASE", "SCHEMA", "USER", "ROLE", "SERVER", "SEQUENCE"))
+    _STARTS = frozenset(("THEN", "ELSE", "DO", "LOOP", "REPEAT", "BEGIN", "ROW", ":", ";"))
+    _BLOCKS = frozenset(("IF", "LOOP", "WHILE", "REPEAT", "FOR"))
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self._first = self._before = ""
+        self._seen = 0
+        self._routine: bool | None = None
+
+    @property
+    def is_zero(self) -> bool:
+        return self.blocks <= 0
+
+    def see(self, kind: Kind, text: str) -> None:
+        word = text.upper() if kind in ("word", "end", "other") else "?"
+        self._seen += 1
+        self._first = self._first or word
+        if self._routine:
+            self._inside(word)
+        elif self._seen == 3 and self._first == "BEGIN" and (self._before, word) == ("NOT", "ATOMIC"):
+            self._routine, self.blocks = True, 1
+        elif self._first == "CREATE" and self._routine is None and word in (self._ROUTINES | self._OTHERS):
+            self._routine = word in self._ROUTINES
+        self._before = word
+
+    def _inside(self, word: str) -> None:
+        ends = self._before == "END" and word in (*self._BLOCKS, "CASE")
+        if word == "END":
+            self.blocks -= 1
+        elif word in ("BEGIN", "CASE") or (word in self._BLOCKS and self._opens(word)):
+            self.blocks += not ends
+
+    def _opens(self, word: str) -> bool:
+        """Tell a loop or an IF from the functions IF() and REPEAT(), from FOR EACH ROW and from IF NOT EXISTS."""
+        first = self.blocks == 0 and (word in ("WHILE", "LOOP") or (self._before == ")" and word != "FOR"))
+        return first or self._before in self._STARTS
 
 
 def _end_of_comment(sql: str, at: int) -> int:
