@@ -175,19 +175,21 @@ class DuckDb(Contender):
     name = "duckdb"
     label = "DuckDB (httpfs, postgres)"
 
-    def _connect(self) -> Any:
+    def _loaded(self) -> Any:
         import duckdb
 
         connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
         for extension in ("httpfs", "postgres_scanner"):
             connection.load_extension(str(_extension(extension)))
-        stage = self.task.stage
-        connection.execute(
-            f"create secret (type s3, key_id '{stage.access_key}', secret '{stage.secret_key}', region 'us-east-1', "
-            f"endpoint '{urlsplit(stage.endpoint).netloc}', url_style 'path', use_ssl false)"
-        )
-        connection.execute(f"attach '{stage.dsn}' as pg (type postgres)")
         return connection
+
+    def _ends(self) -> str:
+        stage = self.task.stage
+        return (
+            f"create secret (type s3, key_id '{stage.access_key}', secret '{stage.secret_key}', region 'us-east-1', "
+            f"endpoint '{urlsplit(stage.endpoint).netloc}', url_style 'path', use_ssl false); "
+            f"attach '{stage.dsn}' as pg (type postgres)"
+        )
 
     def load(self) -> Callable[[], object]:
         source = f"read_csv('s3://{self.task.stage.bucket}/{SOURCE_KEY}', header=true, nullstr='{NULL}')"
@@ -198,8 +200,8 @@ class DuckDb(Contender):
         return self._run(f"copy (select * from pg.public.{TABLE}) to '{target}' (format csv, header)")
 
     def _run(self, statement: str) -> Callable[[], object]:
-        connection = self._connect()
-        return lambda: connection.execute(statement)
+        connection, ends = self._loaded(), self._ends()
+        return lambda: (connection.execute(ends), connection.execute(statement))
 
 
 def _execute(operator: Any, run_id: str) -> Callable[[], object]:

@@ -112,6 +112,7 @@ def run(name: str, task: Task, timeout: float) -> Measured:
         text=True,
         timeout=timeout,
         check=False,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     )
     if done.returncode:
         raise RuntimeError(f"{name} failed to {task.direction}:\n{(done.stdout + done.stderr)[-3000:]}")
