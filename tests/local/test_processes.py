@@ -99,6 +99,33 @@ def test_sweep_finds_those_who_left_their_group_and_lost_their_parent(guard: Gua
     wait_for(lambda: not psutil.pid_exists(stray))
 
 
+WORKERS = """
+import os, signal, sys, time
+# Two that outlive their parent: one in its session, and below that one in a session of its own.
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+    open(f"{sys.argv[1]}/{os.getpid()}", "w").close()
+time.sleep(600)
+"""
+
+
+def test_nothing_of_a_killed_process_is_left_when_its_end_is_told(guard: Guard, tmp_path: Path) -> None:
+    """Its workers would keep its connections open, and what they run would run beside what replaces it."""
+    folders = tmp_path / "killed", tmp_path / "other"
+    for folder in folders:
+        folder.mkdir()
+    killed, other = (guard.start(folder.name, [sys.executable, "-c", WORKERS, str(folder)]) for folder in folders)
+    wait_for(lambda: all(len(list(folder.iterdir())) == 2 for folder in folders))
+
+    killed.signal(signal.SIGTERM)  # to itself alone
+    assert killed.wait(20) == -signal.SIGTERM
+
+    wait_for(lambda: not any(psutil.pid_exists(int(path.name)) for path in folders[0].iterdir()))
+    assert all(psutil.pid_exists(int(path.name)) for path in folders[1].iterdir())
+    assert other.poll() is None
+
+
 @pytest.mark.parametrize("victim", ["owner", "guard and owner"])
 def test_nothing_outlives_a_killed_owner(tmp_path: Path, victim: str) -> None:
     pids = tmp_path / "pid"

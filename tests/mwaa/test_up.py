@@ -18,6 +18,7 @@ import pytest
 
 from tests.services import require
 from tradewind.local.api import Api, ApiError
+from tradewind.local.metadata import database
 from tradewind.local.versions import VERSIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -45,6 +46,28 @@ def answer():
 
 with DAG("hello", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
     PythonOperator(task_id="answer", python_callable=answer)
+"""
+
+PATIENT = """
+import datetime as dt
+import os
+import time
+from pathlib import Path
+try:
+    from airflow.sdk import DAG
+    from airflow.providers.standard.operators.python import PythonOperator
+except ImportError:
+    from airflow import DAG
+    from airflow.operators.python import PythonOperator
+
+def wait():
+    folder = Path("FOLDER")
+    (folder / f"started-{os.getpid()}").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.1)
+
+with DAG("patient", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
+    PythonOperator(task_id="wait", python_callable=wait, retries=0)
 """
 
 
@@ -176,6 +199,64 @@ def test_a_day_with_an_environment(up: Callable[..., Up], folder: Path) -> None:
     assert environment.process.wait(60) == 130
     assert environment.left() == []
     assert environment.status() == {"running": False, "state": str(folder / ".tradewind")}
+
+
+def kill_within_its_transaction(pid: int, dsn: str) -> None:
+    """Kill a scheduler while it holds the lock under which it queues tasks."""
+    import psycopg2
+
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+
+    def caught() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        with connection.cursor() as cursor:
+            for _ in range(2):  # what it had sent before it stopped is done by the second look
+                cursor.execute(
+                    "select count(*) from pg_locks join pg_stat_activity using (pid) "
+                    "where locktype = 'advisory' and state = 'idle in transaction'"
+                )
+                if not cursor.fetchone()[0]:  # type: ignore[index]
+                    os.kill(pid, signal.SIGCONT)
+                    return False
+                time.sleep(0.05)
+        return True
+
+    try:
+        wait_for(caught, 120, "the scheduler's lock")
+        os.kill(pid, signal.SIGKILL)
+    finally:
+        connection.close()
+
+
+@pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
+@pytest.mark.parametrize("airflow", [RUNNING])
+def test_tasks_of_a_killed_scheduler_start_again_at_once_and_run_alone(
+    up: Callable[..., Up], folder: Path, tmp_path: Path, airflow: str
+) -> None:
+    """Airflow would leave them for 300 s and more, and lose its locks to the workers that survive."""
+    (folder / "dags" / "patient.py").write_text(PATIENT.replace("FOLDER", str(tmp_path)))
+    environment = up("--airflow", airflow)
+    facts = environment.ready()
+    api = Api(facts["web"], VERSIONS[airflow].major, facts["user"], facts["password"])
+    wait_for(lambda: is_there(api, "patient"), 120, "the DAG in Airflow")
+    api.unpause("patient")
+    run_id = api.trigger("patient")
+    (first,) = wait_for(lambda: list(tmp_path.glob("started-*")), 120, "the task")
+    environment.look()
+    pids = {row["name"]: row["pid"] for row in environment.status()["components"]}
+
+    metadata = facts["warehouse"].replace("/warehouse", "/" + database(VERSIONS[airflow]))
+    kill_within_its_transaction(pids["scheduler"], metadata)
+
+    wait_for(lambda: len(list(tmp_path.glob("started-*"))) == 2, 60, "the second try")
+    assert not psutil.pid_exists(int(first.name.removeprefix("started-")))
+    (tmp_path / "go").touch()
+    assert api.wait_run("patient", run_id, timeout=60) == "success"
+    assert len(list(tmp_path.glob("started-*"))) == 2
+    environment.process.send_signal(signal.SIGINT)
+    assert environment.process.wait(60) == 130
+    assert environment.left() == []
 
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")

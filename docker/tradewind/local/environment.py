@@ -22,7 +22,7 @@ from types import TracebackType
 
 from tradewind.local import interpreter, settings
 from tradewind.local.api import Api, ApiError
-from tradewind.local.errors import InvalidInput, StartFailed
+from tradewind.local.errors import InvalidInput, LocalError, StartFailed
 from tradewind.local.memory import Usage, usage
 from tradewind.local.metadata import Metadata
 from tradewind.local.postgres import PostgresServer
@@ -243,6 +243,8 @@ class Environment:
         self._variables = self._write_variables()
         wanted = settings.components(self.version, self._port)
         self._components = {component.name: component for component in wanted}
+        if self._migrated:
+            self._metadata.end_jobs()
         self._launch(wanted[0])  # the slowest comes first, the migration beside it
         if not self._migrated:
             self._migrate()
@@ -348,13 +350,13 @@ class Environment:
             if guard.closed:
                 self._fail("the guard of the processes was killed, and everything with it: start again")
                 return
+            for name, server in (("postgres", self._postgres), ("s3", self._s3)):
+                if server.pid is None and not self._stopping.is_set():
+                    self._fail(f"{name} ended by itself, its last lines:\n{tail(server.log)}")
             for name, child in list(self._children.items()):
                 status = child.poll()
                 if status is not None:
                     self._crashed(name, status)
-            for name, server in (("postgres", self._postgres), ("s3", self._s3)):
-                if server.pid is None and not self._stopping.is_set():
-                    self._fail(f"{name} ended by itself, its last lines:\n{tail(server.log)}")
             if time.monotonic() - checked > 60:
                 checked = time.monotonic()
                 self._rotate()
@@ -368,7 +370,14 @@ class Environment:
             self._fail(what)
             return
         self._tell(f"{what}\nstarting {name} again ({count} of {RESTARTS})")
-        self._launch(self._components[name])
+        component = self._components[name]
+        try:
+            if component.job:
+                self._metadata.end_jobs(component.job)
+            self._launch(component)
+        except LocalError as error:
+            self._fail(str(error))
+            return
         self.state.announce(self._facts())
 
     def _fail(self, reason: str) -> None:

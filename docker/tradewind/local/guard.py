@@ -92,24 +92,42 @@ def renice(pid: int, nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, nice)
 
 
-def descendants() -> list[int]:
-    """Return the process ids below this one, from the kernel's table."""
-    parents: dict[int, list[int]] = {}
+def table() -> dict[int, tuple[int, int]]:
+    """Return parent and session of every process, by process id, from the kernel's table."""
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 with open(f"/proc/{entry}/stat") as file:
-                    parent = int(file.read().rsplit(")", 1)[1].split()[1])
+                    fields = file.read().rsplit(")", 1)[1].split()
             except OSError:
                 continue
-            parents.setdefault(parent, []).append(int(entry))
-    found: list[int] = []
-    todo = [os.getpid()]
-    while todo:
-        children = parents.get(todo.pop(), [])
-        found += children
-        todo += children
+            found[int(entry)] = (int(fields[1]), int(fields[3]))
     return found
+
+
+def descendants(roots: list[int], processes: dict[int, tuple[int, int]]) -> list[int]:
+    """Return the process ids below others.
+
+    :param processes: what :func:`table` returned
+    """
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in processes.items():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    todo = list(roots)
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def session_of(leader: int) -> set[int]:
+    """Return the processes of a session, and what they started in sessions of their own."""
+    processes = table()
+    members = [pid for pid, (_, session) in processes.items() if session == leader]
+    return {*members, *descendants(members, processes)}
 
 
 class Guard:
@@ -221,13 +239,34 @@ class Guard:
             if pid == 0:
                 return
             if self.running.pop(pid, None) is not None:
+                self.cut(pid)
                 self.send({"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+    def cut(self, leader: int) -> None:
+        """Kill what a process that ended has left in its session, before it is told of.
+
+        The workers of a killed scheduler hold its connection to the database open, and with it the transaction it was
+        in: its locks would keep the next scheduler from starting any task. What they run would run twice.
+        """
+        if not LINUX:
+            with contextlib.suppress(OSError):
+                os.killpg(leader, signal.SIGKILL)
+            return
+        found: set[int] = set()
+        while new := session_of(leader) - found - {leader}:  # stopped first, so that none starts another meanwhile
+            found |= new
+            for pid in new:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
 
     def sweep(self) -> None:
         """Kill whatever descends from here, until nothing does."""
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            left = descendants() if LINUX else list(self.running)
+            left = descendants([self.pid], table()) if LINUX else list(self.running)
             for pid in left:
                 try:
                     os.kill(pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from tradewind.local.errors import StartFailed
+from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.postgres import PostgresServer
 from tradewind.local.state import cache_folder
 from tradewind.local.versions import Version
@@ -61,6 +61,31 @@ class Metadata:
                 return bool(cursor.fetchone()[0])  # type: ignore[index]
         finally:
             connection.close()
+
+    def end_jobs(self, kind: str | None = None) -> None:
+        """Write down that a component ended which could not do so itself, so that the next one takes over at once.
+
+        Airflow takes a job for running until ``scheduler_health_check_threshold`` (30 s) after its last beat, and looks
+        for the tasks of the others at a scheduler's start and then every ``orphaned_tasks_check_interval`` (300 s).
+
+        :param kind: Airflow's ``job_type``; all when None
+        :raises LocalError: when the database does not answer
+        """
+        import psycopg2
+
+        try:
+            connection = psycopg2.connect(self.dsn, connect_timeout=10, options="-c statement_timeout=10s")
+            try:
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(
+                        "update job set state = 'failed', end_date = now() "
+                        "where state = 'running' and (job_type = %(kind)s or %(kind)s::text is null)",
+                        {"kind": kind},
+                    )
+            finally:
+                connection.close()
+        except psycopg2.Error as error:
+            raise LocalError(f"cannot write to Airflow's database {self.name}: {str(error).strip()}") from error
 
     def set_password(self, user: str, password: str) -> None:
         """Set a login's password, on Airflow 2, as Flask AppBuilder stores it."""

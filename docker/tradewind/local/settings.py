@@ -30,12 +30,14 @@ class Component:
     :param arguments: of the command ``airflow``
     :param nice: its niceness; the web server is the slowest to start and everybody waits for it, so it goes first
     :param mwaa: the name that MWAA gives it in ``MWAA_AIRFLOW_COMPONENT``
+    :param job: the ``job_type`` of its row in Airflow's table ``job``, None where it writes none
     """
 
     name: str
     arguments: tuple[str, ...]
     nice: int
     mwaa: str
+    job: str | None = None
 
 
 def components(version: Version, port: int) -> list[Component]:
@@ -46,14 +48,14 @@ def components(version: Version, port: int) -> list[Component]:
             Component(
                 "webserver", ("webserver", "--hostname", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"
             ),
-            Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler"),
-            Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler"),
+            Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler", "SchedulerJob"),
+            Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler", "TriggererJob"),
         ]
     return [
         Component("api-server", ("api-server", "--host", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"),
-        Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler"),
-        Component("dag-processor", ("dag-processor",), 3, "scheduler"),
-        Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler"),
+        Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler", "SchedulerJob"),
+        Component("dag-processor", ("dag-processor",), 3, "scheduler", "DagProcessorJob"),
+        Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler", "TriggererJob"),
     ]
 
 
