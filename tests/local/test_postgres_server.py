@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -78,16 +77,6 @@ def test_settings_and_port_are_taken(tmp_path: Path) -> None:
     port = free_port()
     with PostgresServer(tmp_path, port, {"work_mem": "7MB"}) as server:
         assert (server.port, query(server, "show work_mem", "postgres")) == (port, "7MB")
-
-
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-
-        with pytest.raises(StartFailed, match=f"port {port} is in use"):
-            PostgresServer(tmp_path, port).start()
 
 
 def test_a_second_server_on_the_folder_is_refused(server: PostgresServer) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -120,16 +119,6 @@ def resident(server: S3Server) -> int:
     import psutil
 
     return int(psutil.Process(server.pid).memory_info().rss)
-
-
-def test_a_taken_port_is_named(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-
-        with pytest.raises(StartFailed, match=f"port {port} is in use"):
-            S3Server(tmp_path, port).start()
 
 
 def test_a_damaged_manifest_is_told_with_the_log(tmp_path: Path) -> None:

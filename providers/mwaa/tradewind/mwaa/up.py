@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradewind.local.versions import DEFAULT, VERSIONS
-from tradewind.mwaa import folder
+from tradewind.mwaa import folder, running
 from tradewind.mwaa.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -24,22 +22,11 @@ Runs until Ctrl-C, which stops everything; what was written is there again at th
 """
 
 
-class Asked(Exception):
-    """SIGTERM: somebody asked for an orderly end."""
-
-
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("up", help=HELP, description=TEXT)
     folder.add_arguments(parser)
-    parser.add_argument(
-        "--airflow",
-        choices=VERSIONS,
-        default=DEFAULT,
-        metavar="VERSION",
-        help=f"one of {', '.join(VERSIONS)} (default: {DEFAULT})",
-    )
-    parser.add_argument("--port", type=port, help="the web UI's port (default: the last one, or a free one)")
+    running.add_arguments(parser)
     parser.add_argument(
         "--constraints", type=Path, metavar="FILE", help="pins for requirements.txt (default: Airflow's published ones)"
     )
@@ -53,16 +40,6 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print addresses and login as one JSON object when ready")
     parser.set_defaults(run=run)
-
-
-def port(text: str) -> int:
-    """Return a port number.
-
-    :raises argparse.ArgumentTypeError: when it is none
-    """
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
-    return int(text)
 
 
 def option(text: str) -> tuple[str, str]:
@@ -90,8 +67,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         options=dict(arguments.option),
         tell=terminal.warn,
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ask)
+    running.listen()
     try:
         with terminal.busy("starting PostgreSQL and S3"):
             environment.start()
@@ -100,12 +76,10 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         facts = describe(environment, time.monotonic() - began)
         terminal.data(json.dumps(facts) if arguments.json else summary(facts))
         environment.wait()
-    except Asked:
+    except running.Asked:
         return 0
     finally:
-        # Once is enough: a second Ctrl-C must not leave half of it running.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        running.be_deaf()
         if environment.alive:
             with terminal.busy("stopping"):
                 environment.stop()
@@ -141,7 +115,3 @@ def summary(facts: dict[str, Any]) -> str:
             "Ctrl-C stops it.",
         )
     )
-
-
-def _ask(*_: object) -> None:
-    raise Asked

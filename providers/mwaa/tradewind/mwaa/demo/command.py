@@ -9,9 +9,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tradewind.local.versions import DEFAULT, VERSIONS
+from tradewind.mwaa import running
 from tradewind.mwaa.terminal import Terminal
-from tradewind.mwaa.up import Asked, port
 
 HELP = "load, transform and report a year of flights in a local environment"
 TEXT = """
@@ -27,13 +26,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("demo", help=HELP, description=TEXT)
     parser.add_argument("--keep", action="store_true", help="leave the environment running until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
-    parser.add_argument(
-        "--airflow",
-        choices=VERSIONS,
-        default=DEFAULT,
-        metavar="VERSION",
-        help=f"one of {', '.join(VERSIONS)} (default: {DEFAULT})",
-    )
+    running.add_arguments(parser)
     parser.add_argument(
         "--state",
         type=Path,
@@ -41,7 +34,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="DIR",
         help=f"the demo's folder: its DAG, databases, bucket, report (default: {FOLDER})",
     )
-    parser.add_argument("--port", type=port, help="the web UI's port (default: the last one, or a free one)")
     parser.set_defaults(run=run)
 
 
@@ -53,8 +45,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from tradewind.mwaa.demo.runner import Demo
     from tradewind.mwaa.demo.summary import as_text
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ask)
+    running.listen()
     demo = Demo(arguments.state, arguments.airflow, arguments.port, terminal)
     try:
         summary = demo.run()
@@ -62,19 +53,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         if arguments.json:
             terminal.data(json.dumps(summary.as_dict()))
         if arguments.keep:
-            with contextlib.suppress(KeyboardInterrupt, Asked):  # the way it is meant to end
+            with contextlib.suppress(KeyboardInterrupt, running.Asked):  # the way it is meant to end
                 demo.environment.wait()
-    except Asked:
+    except running.Asked:
         terminal.tell("asked to stop")
         return 128 + signal.SIGTERM
     finally:
-        # Once is enough: a second Ctrl-C must not leave half of it running.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        running.be_deaf()
         with terminal.busy("stopping"):
             demo.stop()
     return 1 if summary.problems else 0
-
-
-def _ask(*_: object) -> None:
-    raise Asked
