@@ -155,6 +155,8 @@ def labels() -> dict[str, str]:
 def main() -> int:
     """Run what the command line asks for, and print the tables."""
     asked = arguments()
+    if asked.folder is not None:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tradewind-bench-", dir=asked.folder, ignore_cleanup_errors=True) as made:
         folder = Path(made)
         folder.chmod(0o711)  # PostgreSQL may run as another user
