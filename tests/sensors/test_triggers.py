@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from airflow.triggers.base import TaskSuccessEvent, TriggerEvent
 
-from tradewind.hooks.compat import AirflowFailException
+from tradewind.hooks.compat import AIRFLOW_3, AirflowFailException
 from tradewind.hooks.errors import AccessDenied, ConnectionFailed, NotFound, Throttled, TimedOut, TradewindError
 from tradewind.sensors.pace import Pace
 from tradewind.sensors.triggers import THREADS, PollTrigger, failure
@@ -68,8 +69,12 @@ def pace(timeout: float = 5.0, interval: float = 0.01, **kwargs: Any) -> dict[st
     return Pace.starting(timeout, interval, **kwargs).as_dict()
 
 
+async def fired(trigger: PollTrigger) -> list[TriggerEvent]:
+    return [event async for event in trigger.run()]
+
+
 async def events_of(trigger: PollTrigger) -> list[Any]:
-    return [event.payload async for event in trigger.run()]
+    return [event.payload for event in await fired(trigger)]
 
 
 def only_event(trigger: PollTrigger) -> dict[str, Any]:
@@ -86,6 +91,59 @@ def test_it_looks_until_something_is_found() -> None:
     assert (event["state"], event["found"]) == ("done", ["here"])
     assert event["pace"] == trigger.pace.as_dict()
     assert len(trigger.looks) == 3
+
+
+def as_stored(event: TriggerEvent) -> TriggerEvent:
+    """Make the event anew from what the triggerer's process of Airflow 3 sends to its supervisor."""
+    if not AIRFLOW_3:
+        return event
+    from airflow.triggers.base import DiscrimatedTriggerEvent
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[TriggerEvent] = TypeAdapter(DiscrimatedTriggerEvent)
+    return adapter.validate_json(adapter.dump_json(event))
+
+
+@pytest.mark.parametrize(("pushes", "xcoms"), [(True, {"return_value": ["here"]}), (False, None)])
+def test_it_ends_the_task_where_it_may(pushes: bool, xcoms: dict[str, Any] | None) -> None:
+    trigger = ScriptTrigger([None, ["here"]], pace(), ends_task=True, pushes_xcom=pushes)
+
+    [event] = asyncio.run(fired(trigger))
+    sent = as_stored(event)
+
+    assert isinstance(sent, TaskSuccessEvent)
+    assert sent.xcoms == xcoms
+    assert event.payload["found"] == ["here"]  # for dag.test, which resumes the task
+
+
+@pytest.mark.parametrize(("script", "ends_task"), [(["here"], False), ([None], True), ([AccessDenied("denied")], True)])
+def test_a_worker_goes_on_in_every_other_case(script: list[Any], ends_task: bool) -> None:
+    trigger = ScriptTrigger(script, pace(timeout=0.1), ends_task=ends_task)
+
+    [event] = asyncio.run(fired(trigger))
+
+    assert not isinstance(as_stored(event), TaskSuccessEvent)
+    assert event.payload["state"] in ("done", "timeout", "failed")
+
+
+@pytest.mark.parametrize("ends_task", [True, False])
+def test_the_task_s_log_tells_what_was_found(
+    ends_task: bool, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO")
+
+    only_event(ScriptTrigger([[f"key{n}" for n in range(12)]], pace(), ends_task=ends_task))
+
+    told = caplog.text + capsys.readouterr().out
+    assert "found key0, key1," in told
+    assert "key9 ..." in told
+    assert "key10" not in told.split("found ")[1]
+
+
+def test_a_restart_keeps_whether_it_may_end_the_task(tmp_path: Path) -> None:
+    made = revived(FileTrigger(str(tmp_path), pace=pace(), ends_task=True, pushes_xcom=False))
+
+    assert (made.ends_task, made.pushes_xcom) == (True, False)
 
 
 def test_looks_run_in_threads_and_keep_their_interval() -> None:

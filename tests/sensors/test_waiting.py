@@ -5,23 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from airflow.listeners import hookimpl
 
 from tradewind.hooks.compat import (
+    AIRFLOW_3,
+    AIRFLOW_VERSION,
     AirflowException,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    BaseOperator,
+    BaseOperatorLink,
     BaseSensorOperator,
     Context,
     TaskDeferred,
+    asset,
 )
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Throttled
 from tradewind.sensors.pace import Pace
 from tradewind.sensors.triggers import PollTrigger
 from tradewind.sensors.waiting import BACKSTOP, NOT_YET, Look, WaitingSensor
+
+if AIRFLOW_3:
+    from airflow.sdk import DAG, XComArg
+else:
+    from airflow import DAG, XComArg
 
 MakeContext = Callable[..., Context]
 
@@ -182,6 +194,131 @@ def test_when_the_worker_decides_it_is_asked_once_more_at_the_timeout(context: M
     assert resume(accepted, context(accepted), event("timeout", 0, reason="")) == ["it"]
     with pytest.raises(AirflowSensorTimeout):
         resume(refused, context(refused), event("timeout", 0, reason=""))
+
+
+@pytest.fixture
+def standalone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Airflow 2, triggers end tasks only where there is a standalone DAG processor."""
+    if not AIRFLOW_3:
+        monkeypatch.setenv("AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR", "True")
+
+
+def ends(sensor: ScriptSensor, context: MakeContext) -> bool:
+    """Defer; return whether the trigger, as Airflow stores it, ends the task."""
+    trigger, _ = deferral(lambda: sensor.execute(context(sensor)))
+    ends_task = trigger.serialize()[1]["ends_task"]
+    assert isinstance(ends_task, bool)
+    return ends_task
+
+
+@pytest.mark.usefixtures("standalone")
+@pytest.mark.parametrize(
+    "arguments", [{}, {"do_xcom_push": False}, {"soft_fail": True}, {"on_failure_callback": print}], ids=str
+)
+def test_its_trigger_ends_the_task_when_nothing_is_left_for_a_worker(
+    context: MakeContext, arguments: dict[str, Any]
+) -> None:
+    sensor = ScriptSensor(script=[NOT_YET], deferrable=True, **arguments)
+
+    assert ends(sensor, context)
+    trigger, _ = deferral(lambda: sensor.execute(context(sensor)))
+    assert trigger.serialize()[1]["pushes_xcom"] is arguments.get("do_xcom_push", True)
+
+
+class Link(BaseOperatorLink):
+    name = "page"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return "https://example.com"
+
+
+class OwnEnd(ScriptSensor):
+    def execute_complete(self, context: Context, event: Any) -> Any:
+        return len(super().execute_complete(context, event))
+
+
+class OwnPostExecute(ScriptSensor):
+    def post_execute(self, context: Any, result: Any = None) -> None:
+        return None
+
+
+class OwnLinks(ScriptSensor):
+    operator_extra_links = (Link(),)
+
+
+class Takes(BaseOperator):
+    def __init__(self, *, value: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.value = value
+
+
+@pytest.mark.usefixtures("standalone")
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (ScriptSensor, {"decides": True}),
+        (ScriptSensor, {"outlets": [asset("s3://bucket/key")]}),
+        (ScriptSensor, {"on_success_callback": print}),
+        (ScriptSensor, {"post_execute": print}),
+        (ScriptSensor, {"multiple_outputs": True}),
+        (OwnEnd, {}),
+        (OwnPostExecute, {}),
+        (OwnLinks, {}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
+)
+def test_a_worker_resumes_it_when_something_is_left_to_do(
+    context: MakeContext, kind: type[ScriptSensor], arguments: dict[str, Any]
+) -> None:
+    assert not ends(kind(script=[NOT_YET], deferrable=True, **arguments), context)
+
+
+@pytest.mark.usefixtures("standalone")
+def test_a_worker_resumes_it_when_tasks_expand_over_its_xcom(context: MakeContext) -> None:
+    with DAG("expands", schedule=None):
+        sensor = ScriptSensor(script=[NOT_YET], deferrable=True)
+        Takes.partial(task_id="each").expand(value=XComArg(sensor))
+    with DAG("takes", schedule=None):
+        whole = ScriptSensor(script=[NOT_YET], deferrable=True)
+        Takes(task_id="all", value=XComArg(whole))
+
+    assert not ends(sensor, context)
+    assert ends(whole, context)
+
+
+class Listener:
+    @hookimpl
+    def on_task_instance_success(self) -> None:
+        return None
+
+
+@pytest.mark.usefixtures("standalone")
+def test_a_worker_resumes_it_when_somebody_listens(context: MakeContext) -> None:
+    module = import_module("airflow.sdk.listener" if AIRFLOW_VERSION >= (3, 2) else "airflow.listeners.listener")
+    plugins = module.get_listener_manager().pm
+    sensor, listener = ScriptSensor(script=[NOT_YET], deferrable=True), Listener()
+
+    plugins.register(listener)
+    try:
+        assert not ends(sensor, context)
+    finally:
+        plugins.unregister(listener)
+    assert ends(sensor, context)
+
+
+@pytest.mark.usefixtures("standalone")
+def test_a_worker_resumes_it_when_xcoms_are_kept_elsewhere(
+    context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__XCOM_BACKEND", "company.xcoms.OurBackend")
+
+    assert not ends(ScriptSensor(script=[NOT_YET], deferrable=True), context)
+
+
+@pytest.mark.skipif(AIRFLOW_3, reason="Airflow 3 has no other DAG processor")
+def test_a_worker_resumes_it_without_a_standalone_dag_processor(context: MakeContext) -> None:
+    """Nobody else would take away the row that Airflow 2 leaves in callback_request."""
+    assert not ends(ScriptSensor(script=[NOT_YET], deferrable=True), context)
 
 
 FAIL_EVENTS = [

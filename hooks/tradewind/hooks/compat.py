@@ -107,6 +107,24 @@ def unpack_context(context: Mapping[str, Any]) -> Mapping[str, Any]:
     return lazy
 
 
+def end_events_are_whole() -> bool:
+    """Say whether a task that a trigger ends as a success ends as on a worker, as far as this installation goes.
+
+    Three things differ: no listener (OpenLineage's, say) is told, Airflow 3 does not ask an XCom backend, and Airflow 2
+    leaves a row in ``callback_request`` that only a standalone DAG processor takes away.
+    """
+    from importlib import import_module
+
+    from airflow.configuration import conf
+
+    if not AIRFLOW_3 and not conf.getboolean("scheduler", "standalone_dag_processor"):
+        return False
+    if not conf.get("core", "xcom_backend").endswith(".BaseXCom"):
+        return False
+    module = import_module("airflow.sdk.listener" if AIRFLOW_VERSION >= (3, 2) else "airflow.listeners.listener")
+    return not vars(module)["get_listener_manager"]().hook.on_task_instance_success.get_hookimpls()
+
+
 __all__ = [
     "AIRFLOW_3",
     "AIRFLOW_VERSION",
@@ -129,6 +147,7 @@ __all__ = [
     "context_get_outlet_events",
     "context_to_airflow_vars",
     "create_executable_runner",
+    "end_events_are_whole",
     "get_current_context",
     "unpack_context",
 ]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, ClassVar
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from tradewind.hooks import errors
 from tradewind.hooks.compat import AirflowFailException
@@ -33,17 +33,32 @@ class PollTrigger(BaseTrigger, ABC):
         {"state": "timeout", "reason": the last fault or "", "pace": ...}
         {"state": "failed", "error": class name, "reason": ..., "pace": ...}
 
+    The first of them, with ``ends_task``, is a ``TaskSuccessEvent``: no worker starts once more. Of a short wait, that
+    start may fail: Airflow's scheduler can read that the first one ended when the second is queued, and takes the task
+    for killed ("finished with state success, but the task instance's state attribute is queued").
+
     :param pace: the clock of the wait, as :meth:`Pace.as_dict` gives it
     :param silent_fail: whether unexpected exceptions are outlived too
+    :param ends_task: whether to end the task when something is found; :class:`~tradewind.sensors.waiting.WaitingSensor`
+        decides it
+    :param pushes_xcom: whether what is found is then the task's XCom
     """
 
     grace: ClassVar[float] = 60.0
     """Seconds that a look which hangs may take beyond the deadline."""
 
-    def __init__(self, pace: Mapping[str, Any], silent_fail: bool = False) -> None:
+    def __init__(
+        self,
+        pace: Mapping[str, Any],
+        silent_fail: bool = False,
+        ends_task: bool = False,
+        pushes_xcom: bool = True,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.pace = Pace.from_dict(pace)
         self.silent_fail = silent_fail
+        self.ends_task = ends_task
+        self.pushes_xcom = pushes_xcom
 
     @abstractmethod
     def look(self) -> Any | None:
@@ -64,7 +79,12 @@ class PollTrigger(BaseTrigger, ABC):
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of this trigger."""
         kind = type(self)
-        shared = {"pace": self.pace.as_dict(), "silent_fail": self.silent_fail}
+        shared = {
+            "pace": self.pace.as_dict(),
+            "silent_fail": self.silent_fail,
+            "ends_task": self.ends_task,
+            "pushes_xcom": self.pushes_xcom,
+        }
         return f"{kind.__module__}.{kind.__qualname__}", {**self.arguments(), **shared}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -76,11 +96,22 @@ class PollTrigger(BaseTrigger, ABC):
             if not isinstance(error, TradewindError):
                 self.log.exception("looking failed")
             event = {"state": "failed", "error": _kind(error), "reason": _reason(error)}
-        yield TriggerEvent({**event, "pace": self.pace.as_dict()})  # type: ignore[no-untyped-call]
+        yield self._event({**event, "pace": self.pace.as_dict()})
 
     async def cleanup(self) -> None:
         """Let go of everything; nothing runs elsewhere that a kill would have to stop."""
         self.close()
+
+    def _event(self, payload: dict[str, Any]) -> TriggerEvent:
+        if payload["state"] != "done":
+            return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+        self.log.info("found %s", _shown(payload["found"]))
+        if not self.ends_task:
+            return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+        event = TaskSuccessEvent(xcoms={"return_value": payload["found"]} if self.pushes_xcom else None)
+        # What runs triggers in line, as dag.test does, resumes the task all the same: with the payload.
+        event.payload = payload
+        return event
 
     async def _wait(self) -> dict[str, Any]:
         faults, reason = 0, ""
@@ -156,6 +187,12 @@ def _kind(error: Exception) -> str:
     """Name the nearest class of ``tradewind.hooks.errors``: those a worker knows, whatever providers it has."""
     known = (kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     return next(known, "PermanentError" if isinstance(error, AirflowFailException) else "TradewindError")
+
+
+def _shown(found: Any) -> str:
+    if not isinstance(found, list):
+        return str(found)
+    return ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
 
 
 def _reason(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from tradewind.hooks.compat import (
     BaseSensorOperator,
     Context,
     PokeReturnValue,
+    end_events_are_whole,
 )
 from tradewind.hooks.errors import InvalidArgument, TransientError
 from tradewind.sensors.pace import Pace
@@ -54,8 +55,9 @@ NOT_YET = Look(False)
 class WaitingSensor(BaseSensorOperator):
     """Wait for something, in one of three ways: poke, reschedule, or deferred.
 
-    A deferred sensor looks once on the worker, then its trigger looks in the triggerer. In each of the ways transient
-    faults are outlived, and an error that stays fails at once.
+    A deferred sensor looks once on the worker, then its trigger looks in the triggerer. If nothing is left for a worker
+    to do when it found something, the trigger ends the task itself; else a worker resumes it. In each of the ways
+    transient faults are outlived, and an error that stays fails at once.
 
     ``timeout`` counts from the first poke. It goes on over reschedules (as Airflow counts them: over the retries too),
     and over restarts of the triggerer and repeated deferrals of one try; a new try of a poking or deferred sensor is a
@@ -91,6 +93,27 @@ class WaitingSensor(BaseSensorOperator):
     def worker_decides(self) -> bool:
         """Whether what the trigger found must be shown to code of the DAG, which only a worker runs."""
         return False
+
+    @property
+    def trigger_may_end(self) -> bool:
+        """Whether a trigger that found something may end the task: nothing is lost that only a worker does.
+
+        A worker alone asks ``check_fn`` and its like, makes asset events, calls ``on_success_callback`` and
+        ``post_execute``, counts an XCom over which tasks expand, and stores XComs in a backend of the user's own.
+        """
+        return not (
+            self.worker_decides
+            or self.outlets
+            or self.on_success_callback
+            or self._post_execute_hook
+            or self.multiple_outputs
+            or self.operator_extra_links
+            or type(self).execute_complete is not WaitingSensor.execute_complete
+            or type(self).resume_execution is not WaitingSensor.resume_execution
+            or type(self).post_execute is not BaseOperator.post_execute
+            or next(iter(self.iter_mapped_dependants()), None) is not None
+            or not end_events_are_whole()
+        )
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once, in poke and reschedule mode."""
@@ -148,9 +171,11 @@ class WaitingSensor(BaseSensorOperator):
         left = pace.left()
         if left <= 0:
             raise self._timed_out(pace)
+        trigger = self.trigger(pace, seen)
+        trigger.ends_task, trigger.pushes_xcom = self.trigger_may_end, bool(self.do_xcom_push)
         self.log.info("waiting in the triggerer, %.0f s at most", left)
         self.defer(
-            trigger=self.trigger(pace, seen),
+            trigger=trigger,
             method_name="execute_complete",
             timeout=timedelta(seconds=left + BACKSTOP),
         )
