@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.amazon.connection import AwsSettings
 from tradewind.amazon.errors import aws_errors
@@ -42,13 +42,14 @@ class AwsHook(BaseHook):
     :param region_name: the region, instead of the connection's
     :param verify: whether to check certificates or a CA bundle's path, instead of the connection's
     :param config: botocore's Config, or its keyword arguments; wins over the connection's ``config_kwargs``
-    :param client_type: the service that :meth:`get_conn` connects to
+    :param client_type: the service that :meth:`get_conn` connects to, by default the hook's own
     """
 
     conn_name_attr = "aws_conn_id"
     default_conn_name = DEFAULT_CONN_ID
     conn_type = "aws"
     hook_name = "Amazon Web Services"
+    service: ClassVar[str] = "sts"
 
     def __init__(
         self,
@@ -57,11 +58,11 @@ class AwsHook(BaseHook):
         region_name: str | None = None,
         verify: bool | str | None = None,
         config: Config | Mapping[str, Any] | None = None,
-        client_type: str = "sts",
+        client_type: str | None = None,
     ) -> None:
         super().__init__()
         self.aws_conn_id = aws_conn_id
-        self.client_type = client_type
+        self.client_type = client_type or self.service
         self._region_name = region_name
         self._verify = verify
         self._config = config

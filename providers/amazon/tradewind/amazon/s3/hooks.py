@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tradewind.amazon.hooks import DEFAULT_CONN_ID, AwsHook
+from tradewind.amazon.hooks import AwsHook
 from tradewind.amazon.s3.compression import INFER
 from tradewind.amazon.s3.locations import S3Location, S3Object, literal_prefix, matcher, parse_s3_url
 from tradewind.hooks.errors import AccessDenied, DataError, InvalidArgument, NotFound, TradewindError
 
 if TYPE_CHECKING:
-    from botocore.config import Config
-
     from tradewind.amazon.s3.reading import S3Reader
     from tradewind.amazon.s3.writing import S3Writer
 
@@ -31,25 +29,10 @@ DELETE_BATCH = 1000
 
 
 class S3Hook(AwsHook):
-    """Work with objects in S3.
-
-    :param aws_conn_id: the connection, None for the default credential chain
-    :param region_name: the region, instead of the connection's
-    :param verify: whether to check certificates or a CA bundle's path, instead of the connection's
-    :param config: botocore's Config, or its keyword arguments
-    """
+    """Work with objects in S3; takes the arguments of its base."""
 
     hook_name = "Amazon S3"
-
-    def __init__(
-        self,
-        aws_conn_id: str | None = DEFAULT_CONN_ID,
-        *,
-        region_name: str | None = None,
-        verify: bool | str | None = None,
-        config: Config | Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(aws_conn_id, region_name=region_name, verify=verify, config=config, client_type="s3")
+    service = "s3"
 
     parse_s3_url = staticmethod(parse_s3_url)
 
