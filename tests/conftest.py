@@ -3,6 +3,7 @@
 # fix_airflow comes first: it prepares the environment that airflow reads when it is imported.
 pytest_plugins = [
     "tests.fix_airflow",
+    "tests.amazon.fix_connections",
     "tests.operators.fix_trees",
     "tests.fix_postgres",
     "tests.fix_proxy",

@@ -12,11 +12,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.fix_postgres import Database, half_deaf_proxy, postgres_child
+from tests.postgres.sessions import once_it_sleeps, until_alone, until_it_sleeps
 from tradewind.hooks.errors import ConnectionFailed, TimedOut, TransientError
 from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.hooks import PostgresHook
-
-RUNNING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 # Each program says "ready" once its statement is about to run.
 SLEEPS = """
@@ -67,23 +66,6 @@ with hook.session() as session:
 """
 
 
-def gone_after(database: Database, patience: float) -> float:
-    """Wait until no other session is left on the database; return how long it took, in seconds."""
-    started = time.monotonic()
-    while rows := database.query(RUNNING):
-        assert time.monotonic() - started < patience, f"still running: {rows}"
-        time.sleep(0.05)
-    return time.monotonic() - started
-
-
-def until_it_sleeps(database: Database) -> None:
-    """Wait until the server runs the statement: a child says "ready" just before."""
-    deadline = time.monotonic() + 10
-    while not database.query(RUNNING + " AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     "program",
     [SLEEPS, COPIES_OUT, COPIES_IN, CURSOR],
@@ -94,7 +76,7 @@ def test_sigterm_ends_what_runs_within_two_seconds(database: Database, program: 
         if program == SLEEPS:
             until_it_sleeps(database)
         child.send_signal(signal.SIGTERM)
-        gone_after(database, 2.0)
+        until_alone(database, 2.0)
         assert child.wait(5) == 143
         assert "on_kill" in child.stdout.read()  # the handler ran while the statement did
     assert not database.query("SELECT to_regclass('t')")[0][0]
@@ -104,7 +86,7 @@ def test_sigterm_ends_a_copy_whose_source_stalls(database: Database) -> None:
     """A server that waits for COPY data takes no cancel: its connection is cut."""
     with postgres_child(database, STALLS) as child:
         child.send_signal(signal.SIGTERM)
-        took = gone_after(database, 10.0)
+        took = until_alone(database, 10.0)
         assert took > 1
         assert child.wait(15) == 143
 
@@ -121,7 +103,7 @@ def test_sigkill_is_seen_by_the_server(
         if program == SLEEPS:
             until_it_sleeps(database)
         child.kill()
-        record_property("seconds", gone_after(database, patience))
+        record_property("seconds", until_alone(database, patience))
     assert not database.query("SELECT to_regclass('t')")[0][0]
 
 
@@ -132,15 +114,11 @@ def sleep(hook: PostgresHook, seconds: float = 30) -> None:
 
 
 def test_cancel_from_another_thread(hook: PostgresHook, database: Database) -> None:
-    def cancel() -> None:
-        until_it_sleeps(database)
-        hook.cancel()
-
-    other = threading.Thread(target=cancel)
-    other.start()
-    with pytest.raises(QueryCancelled, match="canceling statement due to user request"):
+    with (
+        once_it_sleeps(database, hook.cancel),
+        pytest.raises(QueryCancelled, match="canceling statement due to user request"),
+    ):
         sleep(hook)
-    other.join()
     assert not database.query("SELECT to_regclass('t')")[0][0]
 
 
@@ -179,7 +157,7 @@ def test_what_a_writer_raises_comes_back(hook: PostgresHook, database: Database)
 
     with pytest.raises(OSError, match="no space left"):
         hook.copy_out("COPY (SELECT generate_series(1, 1000000)) TO STDOUT", Full())
-    gone_after(database, 2.0)
+    until_alone(database, 2.0)
 
 
 def test_a_cancel_that_gets_no_answer_freezes_nothing(
@@ -199,13 +177,12 @@ def test_a_cancel_that_gets_no_answer_freezes_nothing(
         threading.Thread(target=tick).start()
         hook = PostgresHook("proxied")
         try:
-            threading.Timer(0.5, hook.cancel).start()
-            with pytest.raises(ConnectionFailed):
+            with once_it_sleeps(database, hook.cancel), pytest.raises(ConnectionFailed):
                 sleep(hook)
         finally:
             ended.set()
     assert max(later - earlier for earlier, later in itertools.pairwise(ticks)) < 0.5
-    gone_after(database, 7.0)
+    until_alone(database, 7.0)
 
 
 @pytest.mark.parametrize("timeout", [0.2, "200ms"])
@@ -243,7 +220,10 @@ def test_a_server_that_goes_away_is_a_transient_error(
     with PostgresServer(tmp_path_factory.mktemp("going")) as server:
         connection("going", server.dsn())
         hook = PostgresHook("going")
-        threading.Timer(0.5, server.stop).start()
-        with pytest.raises(ConnectionFailed, match=r"terminating connection|server closed") as failure:
+        database = Database("127.0.0.1", server.port, "tradewind", server.password, "postgres", "going")
+        with (
+            once_it_sleeps(database, server.stop),
+            pytest.raises(ConnectionFailed, match=r"terminating connection|server closed") as failure,
+        ):
             sleep(hook)
         assert isinstance(failure.value, TransientError)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
 from tests.fix_postgres import Database
+from tests.postgres.sessions import once_it_sleeps, until_alone
 from tradewind.hooks.errors import InvalidArgument, NotFound, TradewindError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
@@ -106,22 +106,6 @@ def exhaust(stream: Readable) -> None:
         pass
 
 
-def sessions(database: Database) -> int:
-    found: int = database.query(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )[0][0]
-    return found
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(1000):
-        if condition():
-            return
-        pause.wait(0.01)
-    pytest.fail("it did not happen within ten seconds")
-
-
 def test_closing_before_the_end_cancels_the_query(database: Database) -> None:
     query = PostgresQuery("SELECT repeat('x', 1000) FROM generate_series(1, 1000000)", conn_id=database.conn_id)
     with query.open(WORK) as reading:
@@ -130,7 +114,7 @@ def test_closing_before_the_end_cancels_the_query(database: Database) -> None:
         stream.close()
         with pytest.raises(ValueError, match="closed"):
             exhaust(stream)
-    wait_until(lambda: sessions(database) == 0)
+    until_alone(database)
     assert not [thread for thread in threading.enumerate() if thread.name == "tradewind-copy-out"]
 
 
@@ -138,12 +122,10 @@ def test_cancelling_the_reading_ends_a_query_that_gives_nothing(database: Databa
     query = PostgresQuery("SELECT pg_sleep(60)", conn_id=database.conn_id)
     with query.open(WORK) as reading:
         stream = next(iter(reading.parts())).open()
-        wait_until(lambda: sessions(database) == 1)
-        threading.Timer(0.2, reading.cancel).start()
-        with pytest.raises(QueryCancelled):
+        with once_it_sleeps(database, reading.cancel), pytest.raises(QueryCancelled):
             exhaust(stream)
         stream.close()
-    wait_until(lambda: sessions(database) == 0)
+    until_alone(database)
 
 
 def test_a_killed_backend_is_an_error_and_not_the_end(database: Database) -> None:
