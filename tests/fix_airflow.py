@@ -15,6 +15,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -107,6 +108,19 @@ def context() -> Callable[..., Context]:
     return make_context
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a context says of its run, whichever classes it is made of."""
+
+    run_id: str
+    try_number: int
+    max_tries: int
+    map_index: int
+    logical_date: datetime
+    interval: tuple[datetime, datetime]
+    conf: dict[str, Any]
+
+
 def make_context(
     task: BaseOperator,
     *,
@@ -131,19 +145,17 @@ def make_context(
     if not task.has_dag():  # type: ignore[no-untyped-call]
         _join_dag(task)
     object.__setattr__(task, "_lock_for_execution", True)  # as prepare_for_execution does before a run
-    interval = (logical_date - timedelta(days=1), logical_date)
-    make = _runtime_context if AIRFLOW_3 else _orm_context
     retries = task.retries or 0
-    made: Context = make(
-        task,
+    run = _Run(
         run_id=run_id,
         try_number=try_number,
         max_tries=retries if max_tries is None else max_tries,
         map_index=map_index,
         logical_date=logical_date,
-        interval=interval,
+        interval=(logical_date - timedelta(days=1), logical_date),
         conf=dict(conf or {}),
     )
+    made: Context = (_runtime_context if AIRFLOW_3 else _orm_context)(task, run)
     _remember_xcoms(made["ti"])
     if render:
         task.render_template_fields(made)
@@ -160,32 +172,22 @@ def _join_dag(task: BaseOperator) -> None:
     task.dag = DAG(dag_id="test_dag", schedule=None, start_date=LOGICAL_DATE)
 
 
-def _runtime_context(
-    task: BaseOperator,
-    *,
-    run_id: str,
-    try_number: int,
-    max_tries: int,
-    map_index: int,
-    logical_date: datetime,
-    interval: tuple[datetime, datetime],
-    conf: dict[str, Any],
-) -> Any:
+def _runtime_context(task: BaseOperator, asked: _Run) -> Any:
     from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
     fields = {
         "dag_id": task.dag_id,
-        "run_id": run_id,
-        "logical_date": logical_date,
-        "data_interval_start": interval[0],
-        "data_interval_end": interval[1],
-        "run_after": logical_date,
-        "start_date": logical_date,
+        "run_id": asked.run_id,
+        "logical_date": asked.logical_date,
+        "data_interval_start": asked.interval[0],
+        "data_interval_end": asked.interval[1],
+        "run_after": asked.logical_date,
+        "start_date": asked.logical_date,
         "end_date": None,
         "run_type": "manual",
         "state": "running",
-        "conf": conf,
+        "conf": asked.conf,
         "consumed_asset_events": [],
         "partition_key": None,
     }
@@ -194,28 +196,18 @@ def _runtime_context(
         id=uuid.uuid4(),
         task_id=task.task_id,
         dag_id=task.dag_id,
-        run_id=run_id,
-        try_number=try_number,
-        map_index=map_index,
-        max_tries=max_tries,
+        run_id=asked.run_id,
+        try_number=asked.try_number,
+        map_index=asked.map_index,
+        max_tries=asked.max_tries,
         start_date=datetime.now(UTC),
         task=task,
-        _ti_context_from_server=TIRunContext(dag_run=run, max_tries=max_tries),
+        _ti_context_from_server=TIRunContext(dag_run=run, max_tries=asked.max_tries),
     )
     return ti.get_template_context()
 
 
-def _orm_context(
-    task: BaseOperator,
-    *,
-    run_id: str,
-    try_number: int,
-    max_tries: int,
-    map_index: int,
-    logical_date: datetime,
-    interval: tuple[datetime, datetime],
-    conf: dict[str, Any],
-) -> Any:
+def _orm_context(task: BaseOperator, asked: _Run) -> Any:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.types import DagRunType
@@ -224,17 +216,17 @@ def _orm_context(
     orm_ti: Any = TaskInstance
     run = orm_run(
         dag_id=task.dag_id,
-        run_id=run_id,
-        execution_date=logical_date,
-        start_date=logical_date,
+        run_id=asked.run_id,
+        execution_date=asked.logical_date,
+        start_date=asked.logical_date,
         run_type=DagRunType.MANUAL,
-        data_interval=interval,
-        conf=conf,
+        data_interval=asked.interval,
+        conf=asked.conf,
     )
-    ti = orm_ti(task, run_id=run_id, map_index=map_index)
+    ti = orm_ti(task, run_id=asked.run_id, map_index=asked.map_index)
     ti.dag_run = run
-    ti.try_number = try_number
-    ti.max_tries = max_tries
+    ti.try_number = asked.try_number
+    ti.max_tries = asked.max_tries
     ti.start_date = datetime.now(UTC)
     object.__setattr__(ti, "get_previous_dagrun", lambda *_, **__: None)  # it would ask a database
     return ti.get_template_context()
