@@ -301,8 +301,8 @@ def test_looks_that_hang_neither_block_the_loop_nor_the_end() -> None:
     assert {event["state"] for event in events} == {"timeout"}
     assert all("no answer within" in event["reason"] for event in events)
     assert other == "free"
-    assert stall < 0.2
-    assert time.monotonic() - began < 3
+    assert stall < 5  # one look in the loop alone would hold it for 20 s
+    assert time.monotonic() - began < 15  # release waits 20 s
 
 
 def test_a_cancel_ends_it_at_once_and_closes() -> None:

@@ -111,7 +111,7 @@ class WaitingSensor(BaseSensorOperator):
             or type(self).execute_complete is not WaitingSensor.execute_complete
             or type(self).resume_execution is not WaitingSensor.resume_execution
             or type(self).post_execute is not BaseOperator.post_execute
-            or not self.has_dag()
+            or not self.has_dag()  # type: ignore[no-untyped-call]
             or next(iter(self.iter_mapped_dependants()), None) is not None
             or not end_events_are_whole()
         )
