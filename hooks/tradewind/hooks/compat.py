@@ -107,11 +107,14 @@ def unpack_context(context: Mapping[str, Any]) -> Mapping[str, Any]:
     return lazy
 
 
-def end_events_are_whole() -> bool:
+def end_events_are_whole(pushes_xcom: bool) -> bool:
     """Say whether a task that a trigger ends as a success ends as on a worker, as far as this installation goes.
 
-    Three things differ: no listener (OpenLineage's, say) is told, Airflow 3 does not ask an XCom backend, and Airflow 2
-    leaves a row in ``callback_request`` that only a standalone DAG processor takes away.
+    What differs: no listener (OpenLineage's, say) is told; Airflow 3 encodes the XCom twice, so that a task pulls JSON
+    text and not the value; an XCom backend is not asked; and Airflow 2 leaves a row in ``callback_request`` that only a
+    standalone DAG processor takes away.
+
+    :param pushes_xcom: whether the task has an XCom
     """
     from importlib import import_module
 
@@ -119,7 +122,7 @@ def end_events_are_whole() -> bool:
 
     if not AIRFLOW_3 and not conf.getboolean("scheduler", "standalone_dag_processor"):
         return False
-    if not conf.get("core", "xcom_backend").endswith(".BaseXCom"):
+    if pushes_xcom and (AIRFLOW_3 or not conf.get("core", "xcom_backend").endswith(".BaseXCom")):
         return False
     module = import_module("airflow.sdk.listener" if AIRFLOW_VERSION >= (3, 2) else "airflow.listeners.listener")
     return not vars(module)["get_listener_manager"]().hook.on_task_instance_success.get_hookimpls()

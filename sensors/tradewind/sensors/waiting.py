@@ -99,7 +99,8 @@ class WaitingSensor(BaseSensorOperator):
         """Whether a trigger that found something may end the task: nothing is lost that only a worker does.
 
         A worker alone asks ``check_fn`` and its like, makes asset events, calls ``on_success_callback`` and
-        ``post_execute``, counts an XCom over which tasks expand, and stores XComs in a backend of the user's own.
+        ``post_execute``, counts an XCom over which tasks expand, and stores XComs in a backend of the user's own. On
+        Airflow 3 a worker alone stores any XCom: there, ``do_xcom_push=False`` lets the trigger end the task.
         """
         return not (
             self.worker_decides
@@ -113,7 +114,7 @@ class WaitingSensor(BaseSensorOperator):
             or type(self).post_execute is not BaseOperator.post_execute
             or not self.has_dag()  # type: ignore[no-untyped-call]
             or next(iter(self.iter_mapped_dependants()), None) is not None
-            or not end_events_are_whole()
+            or not end_events_are_whole(bool(self.do_xcom_push))
         )
 
     def poke(self, context: Context) -> PokeReturnValue:
