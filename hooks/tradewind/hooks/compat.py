@@ -11,6 +11,8 @@ from airflow import __version__ as _version
 
 AIRFLOW_VERSION: tuple[int, ...] = tuple(int(part) for part in _version.split(".")[:2])
 AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
+NAMES_MAPPED_EARLY = AIRFLOW_VERSION >= (3, 3)
+"""Whether ``map_index_template`` is rendered before the task is executed too, not only when it ended."""
 
 if TYPE_CHECKING or AIRFLOW_3:
     from airflow.sdk import (
@@ -131,6 +133,7 @@ def end_events_are_whole(pushes_xcom: bool) -> bool:
 __all__ = [
     "AIRFLOW_3",
     "AIRFLOW_VERSION",
+    "NAMES_MAPPED_EARLY",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.configuration import conf
 
 from tradewind.hooks.compat import (
+    NAMES_MAPPED_EARLY,
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
@@ -112,6 +113,7 @@ class WaitingSensor(BaseSensorOperator):
             or type(self).execute_complete is not WaitingSensor.execute_complete
             or type(self).resume_execution is not WaitingSensor.resume_execution
             or type(self).post_execute is not BaseOperator.post_execute
+            or (self.map_index_template and not NAMES_MAPPED_EARLY)
             or not self.has_dag()  # type: ignore[no-untyped-call]
             or next(iter(self.iter_mapped_dependants()), None) is not None
             or not end_events_are_whole(bool(self.do_xcom_push))
