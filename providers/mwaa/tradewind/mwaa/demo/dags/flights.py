@@ -73,6 +73,7 @@ with DAG(
             task_id="arrived",
             bucket_key=file,
             deferrable=True,  # waits in the triggerer: a waiting month takes no worker
+            do_xcom_push=False,  # nobody reads which file it was, so the trigger ends the wait without a worker
             poke_interval=1,
             timeout=timedelta(hours=1).total_seconds(),
             map_index_template=MONTH,
