@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tradewind.amazon.s3.files import S3File
+from tradewind.hooks.compat import AIRFLOW_VERSION
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.ends import CopyResult
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
@@ -64,6 +65,16 @@ def test_the_ends_are_assets() -> None:
 
     assert [asset.uri for asset in task.inlets] == ["s3://landing/a.csv"]
     assert [asset.uri for asset in task.outlets] == ["s3://results/all.csv"]
+
+
+def test_a_key_in_any_letters_is_an_asset() -> None:
+    task = CopyOperator(
+        task_id="t", source=S3File("s3://landing/a.csv"), target=S3File("s3://results/größe & more+(1) = 100%.csv")
+    )
+
+    # Airflow 3.0 takes ASCII alone.
+    as_it_is, encoded = "s3://results/größe & more+(1) = 100%.csv", "s3://results/gr%C3%B6%C3%9Fe & more+(1) = 100%.csv"
+    assert [asset.uri for asset in task.outlets] == [encoded if AIRFLOW_VERSION == (3, 0) else as_it_is]
 
 
 def test_naming_assets_costs_no_look_at_all_providers() -> None:
