@@ -20,6 +20,8 @@ from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN, part_size
 from tradewind.hooks.errors import ConnectionFailed, DataError, SourceChanged, Superseded
 
+pytestmark = pytest.mark.anywhere
+
 Through = Callable[[Faults, int], tuple[S3Hook, Proxy]]
 TEXT = b"".join(b"%d,some text,%d\n" % (n, n * n) for n in range(60_000))
 

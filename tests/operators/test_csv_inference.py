@@ -11,6 +11,8 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.inference import infer, kind_of, widest
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.mark.parametrize(
     ("kind", "values"),

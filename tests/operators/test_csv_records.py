@@ -24,6 +24,8 @@ from tradewind.operators.csv_records import (
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 
+pytestmark = pytest.mark.anywhere
+
 DIALECTS = [CsvDialect(), CsvDialect(quote="'", delimiter=";"), CsvDialect(escape="\\")]
 
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.statements import lex, split, summary, words
 
+pytestmark = pytest.mark.anywhere
+
 ATOMIC = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 ELSE 2 END; SELECT 2; END"
 RULE = "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO a VALUES (1); INSERT INTO b VALUES (2))"
 

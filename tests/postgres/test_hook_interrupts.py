@@ -17,6 +17,8 @@ from tradewind.hooks.errors import ConnectionFailed, TimedOut, TransientError
 from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.hooks import PostgresHook
 
+pytestmark = pytest.mark.anywhere
+
 # Each program says "ready" once its statement is about to run.
 SLEEPS = """
 with hook.session() as session:

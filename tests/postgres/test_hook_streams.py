@@ -18,6 +18,8 @@ from tradewind.hooks.errors import (
 )
 from tradewind.postgres.hooks import PostgresHook
 
+pytestmark = pytest.mark.anywhere
+
 if TYPE_CHECKING:
     pass
 

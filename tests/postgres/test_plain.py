@@ -19,6 +19,8 @@ from tradewind.operators.ends import Part
 from tradewind.postgres.plain import PlainHead, suits
 from tradewind.postgres.tables import PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 FIELDS = st.sampled_from(
     ["", "a", "NA", "\\N", "x\\ty", " b ", '"q"', '"a,b"', '"two\n\nlines"', '"d""q"', "é", "\\", "1\t2"]
 )

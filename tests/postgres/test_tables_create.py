@@ -16,6 +16,8 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.postgres.names import TableName
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 
 def types(database: Database, table: str) -> dict[str, str]:
     return dict(

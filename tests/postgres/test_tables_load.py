@@ -12,6 +12,8 @@ from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.dialect import CsvDialect
 from tradewind.postgres.tables import PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture
 def target(database: Database) -> PostgresTable:

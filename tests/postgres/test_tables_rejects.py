@@ -14,6 +14,8 @@ from tradewind.hooks.errors import DataError
 from tradewind.postgres import rejects
 from tradewind.postgres.tables import PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture
 def target(database: Database) -> PostgresTable:

@@ -21,6 +21,8 @@ from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.streams import CopyStream
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 TYPES = (
     "CREATE TABLE kinds AS SELECT 0.1::float8 + 0.2::float8 AS f, '2013-02-03 04:05:06+02'::timestamptz AS z, "
     "'\\xdeadbeef'::bytea AS b, '{\"a\": 1}'::jsonb AS j, ARRAY['x', NULL, 'a,b'] AS a, interval '1 day 2 hours' AS i, "
