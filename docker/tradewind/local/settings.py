@@ -127,6 +127,9 @@ def fast_variables() -> dict[str, str]:
             "core.min_serialized_dag_fetch_interval": "1",
             "api.dag_cache_ttl": "2",
             "core.parallelism": str(PARALLELISM),
+            # Airflow 3 sees the end of a task's process up to this long after it (5 s by default). Until then it keeps
+            # its slot, and the LocalExecutor, other than MWAA's Celery, fails a deferred task that resumes meanwhile.
+            "workers.min_heartbeat_interval": "1",
         }
     )
 
