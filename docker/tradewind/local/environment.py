@@ -161,15 +161,17 @@ class Environment:
         for child in self._children.values():
             child.renice(0)
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self, timeout: float | None = None) -> bool:
         """Wait until the environment is stopped or cannot go on.
 
         :param timeout: seconds
+        :return: whether it is stopped
         :raises StartFailed: when it cannot go on, with the reason
         """
-        self._stopping.wait(timeout)
+        stopped = self._stopping.wait(timeout)
         if self.failure:
             raise StartFailed(self.failure)
+        return stopped
 
     def stop(self) -> None:
         """Stop everything, in an order that loses nothing; no process is left."""

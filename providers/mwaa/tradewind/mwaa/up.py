@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradewind.mwaa import folder, running
+from tradewind.mwaa.broken import BrokenDags
 from tradewind.mwaa.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ Start Airflow, PostgreSQL and S3 for a folder laid out like the bucket of an MWA
 have them, plugins.zip or plugins/, requirements.txt, startup.sh. What you save in dags/ is in Airflow within seconds.
 Runs until Ctrl-C, which stops everything; what was written is there again at the next start.
 """
+
+LOOK = 3.0
+"""Seconds between two looks for DAG files that cannot be imported."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -75,7 +79,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
             environment.wait_ready(progress=lambda names: terminal.update(f"starting {names}"))
         facts = describe(environment, time.monotonic() - began)
         terminal.data(json.dumps(facts) if arguments.json else summary(facts))
-        environment.wait()
+        broken = BrokenDags(environment.api(), environment.state.dags, terminal)
+        while not environment.wait(LOOK):
+            broken.look()
     except running.Asked:
         return 0
     finally:
