@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.amazon.fix_connections",
     "tests.operators.fix_trees",
     "tests.fix_postgres",
+    "tests.fix_mysql",
     "tests.fix_proxy",
     "tests.fix_stage",
     "tests.fix_s3",

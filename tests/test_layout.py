@@ -51,6 +51,7 @@ def test_entry_points_resolve() -> None:
     assert {point.value.partition(":")[0] for point in ours} >= {
         "tradewind.hooks.provider_info",
         "tradewind.amazon.provider_info",
+        "tradewind.mysql.provider_info",
         "tradewind.postgres.provider_info",
     }
     for point in ours:
