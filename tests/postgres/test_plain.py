@@ -22,7 +22,23 @@ from tradewind.postgres.tables import PostgresTable
 pytestmark = pytest.mark.anywhere
 
 FIELDS = st.sampled_from(
-    ["", "a", "NA", "\\N", "x\\ty", " b ", '"q"', '"a,b"', '"two\n\nlines"', '"d""q"', "é", "\\", "1\t2"]
+    [
+        "",
+        "a",
+        "NA",
+        "\\N",
+        "x\\ty",
+        " b ",
+        '"q"',
+        '"a,b"',
+        '"two\n\nlines"',
+        '"d""q"',
+        "é",
+        "\\",
+        "1\t2",
+        "c\rr",
+        "l\nf",
+    ]
 )
 DIALECTS = st.sampled_from([
     CsvDialect(),

@@ -119,7 +119,7 @@ BAD = [
     (b"id,name\n1\n", {}, 'missing data for column "name"', 2),
     (b"id,name\n1,a\xff\n", {}, 'invalid byte sequence for encoding "UTF8": 0xff', 2),
     (b"id,name\n1,a\0b\n", {}, "a NUL byte, which PostgreSQL cannot store", 2),
-    (b'id,name\n1,"abc\n2,b\n', {}, "unterminated CSV quoted field", 2),  # where the record begins
+    (b'id,name\n1,"abc\n2,b\n', {}, "unterminated CSV quoted field", 4),
     (b"id,name\n2\n1,b\r\n", {}, "line 2", 2),
     (b"id;name\n1;a\n", {}, r"delimiter=';'", 1),
     (b"id\tname\n1\ta\n", {}, r"delimiter='\\t'", 1),

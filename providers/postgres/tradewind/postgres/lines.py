@@ -57,25 +57,26 @@ class Position:
 
 
 def line_in_file(part: Part, line: int, start: Position) -> int:
-    """Return the line at which an editor shows a record; the file is read again, for the server counts otherwise.
+    """Return the line at which an editor shows a record, reading the file again where the server counts otherwise.
 
     :param part: the file
-    :param line: as the server counts
+    :param line: as the server counts, the line that was put in front among them
     :param start: where its COPY began
     """
+    shown = start.line + line - 1
     source = open_csv(part)
     with contextlib.closing(source):
+        if not source.crlf:
+            return shown  # LF within quotes is counted; CR files have no other line end
         left = start.offset
         while left and (skipped := source.stream.read(min(left, 1 << 20))):
             left -= len(skipped)
         lines, scanner = ServerLines(source), Scanner(source.dialect)
-        at, shown = 0, start.line + 1
+        at, shown = 1, start.line + 1
         for block in blocks(source, 1 << 20):
             for record in scanner.records(block.data, source.line_end):
-                at += lines.counted(record, first=at == 0)
+                at += lines.counted(record, first=False)
                 if at >= line:
                     return shown
                 shown += record.count(source.line_end)
-                if not source.crlf:  # from the second record on it counts as an editor does
-                    return shown + line - at - 1
-        return start.line + line
+        return shown

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput, open_csv
+from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.ledger import copy_token, reload_token
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
+
+TEXT_WITH_HEADER = 150000
+"""The first server whose text format knows a header (PostgreSQL 15's release notes)."""
 
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
 
@@ -179,33 +182,37 @@ class Load:
         return before
 
     def _copy_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], into: str) -> int:
-        guard_end = self._session.conn.server_version < 180000
-        statement = copy_statement(into, columns, table, source.dialect)
+        version = self._session.conn.server_version
+        guard_end = version < 180000
         if self._request.max_errors:
             source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
+            statement = copy_statement(into, columns, table, source.dialect, header=False)
             return TolerantLoad(self._session, source, statement, self._rejects, self._count).run()
         self._count(len(source.header), 0)
         rows, start = 0, Position(line=source.header_lines)
-        if suits(source.dialect):
+        if version >= TEXT_WITH_HEADER and suits(source.dialect):
             head = PlainHead(source)
             if not head.empty:
-                plain = Counted(head, self._progress, part, guard_end=False)
                 text = text_statement(into, columns, source.dialect)
-                rows = self._copy_stream(text, plain, part, lambda line: start.line + line)
+                plain = Counted(head, self._progress, part, guard_end=False)
+                rows = self._copy_stream(text, plain, source, lambda line: start.line + line - 1)
                 if head.rest is None:
                     return rows
             source.stream = head.rest or source.stream
             start = Position(start.line + head.lines, head.bytes)
+        statement = copy_statement(into, columns, table, source.dialect, header=True)
         stream = Counted(source.stream, self._progress, part, guard_end=guard_end)
-        return rows + self._copy_stream(statement, stream, part, lambda line: line_in_file(part, line, start))
+        return rows + self._copy_stream(statement, stream, source, lambda line: line_in_file(part, line, start))
 
-    def _copy_stream(self, statement: str, stream: Counted, part: Part, line_of: Callable[[int], int]) -> int:
+    def _copy_stream(self, statement: str, stream: Counted, source: CsvInput, line_of: Callable[[int], int]) -> int:
+        # The server learns from a first line what ends a line; a record might show it something else.
+        whole = Pushback(stream, b"records follow\r\n" if source.crlf else b"records follow" + source.line_end)
         try:
-            rows = self._session.copy_in(statement, stream)
+            rows = self._session.copy_in(statement, whole)
         except DataError as error:
             if error.source:
                 raise
-            raise located(error, part.name, error.line and line_of(error.line)) from error
+            raise located(error, source.name, error.line and line_of(error.line)) from error
         self._progress.add(rows=rows)
         self._bytes += stream.bytes
         return rows
@@ -225,16 +232,18 @@ class _Silent(Progress):
         """Take no notice."""
 
 
-def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: CsvDialect) -> str:
-    """Write the COPY that takes records of CSV in UTF-8, without a header.
+def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: CsvDialect, *, header: bool) -> str:
+    """Write the COPY that takes records of CSV in UTF-8.
 
     :param into: the table, quoted
     :param columns: its columns in the order of the fields
     :param table: what the catalog says about the target
     :param dialect: how the records are written
+    :param header: whether a line comes first that is no record
     """
     options = [
         "FORMAT csv",
+        f"HEADER {str(header).lower()}",
         f"DELIMITER {literal(dialect.delimiter)}",
         f"QUOTE {literal(dialect.quote)}",
         f"ESCAPE {literal(dialect.escape_char)}",
@@ -249,11 +258,11 @@ def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: C
 
 
 def text_statement(into: str, columns: tuple[str, ...], dialect: CsvDialect) -> str:
-    """Write the COPY that takes plain records, see :class:`~tradewind.postgres.plain.PlainHead`.
+    """Write the COPY that takes a line that is no record, then plain records (see ``tradewind.postgres.plain``).
 
     :param into: the table, quoted
     :param columns: its columns in the order of the fields
     :param dialect: how the records are written
     """
-    options = f"FORMAT text, DELIMITER {literal(dialect.delimiter)}, NULL {literal(dialect.null)}, ENCODING 'UTF8'"
-    return f"COPY {into} ({listed(columns)}) FROM STDIN WITH ({options})"
+    options = f"DELIMITER {literal(dialect.delimiter)}, NULL {literal(dialect.null)}, ENCODING 'UTF8'"
+    return f"COPY {into} ({listed(columns)}) FROM STDIN WITH (FORMAT text, HEADER true, {options})"
