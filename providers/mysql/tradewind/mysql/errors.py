@@ -155,16 +155,11 @@ def translated(doing: str = "", secrets: Iterable[str] = ()) -> Iterator[None]:
         yield
     except (pymysql.Error, ssl.SSLError) as error:
         hidden = tuple(secret for secret in secrets if secret)
-        if isinstance(error, ssl.SSLError):
-            reason = getattr(error, "verify_message", "") or error.reason or str(error)
-            kind = AccessDenied if isinstance(error, ssl.SSLCertVerificationError) else ConnectionFailed
-            raise kind(without(f"{doing}: TLS failed: {reason}", hidden)) from error
-        made = classify(error, doing, hidden)
-        # What the chain would show: a secret, or the SQL text with its values that a syntax error quotes.
-        told = None if _NEAR.search(str(error.args[-1:])) or any(secret in str(error) for secret in hidden) else error
-        if number_of(error) in (1064, 1149):
-            told = None
-        raise made from told
+        inner = getattr(error, "original_exception", error)
+        made = _of_tls(inner, doing) if isinstance(inner, ssl.SSLError) else classify(error, doing, hidden)
+        # The chain would show what the message does not: a secret, or the SQL text that a syntax error quotes.
+        shows = number_of(error) in (1064, 1149) or any(secret in str(error) for secret in hidden)
+        raise made from (None if shows else error)
     except UnicodeEncodeError as error:
         shown = repr(error.object[error.start : error.start + 1])
         raise DataError(f"{doing}: {shown} cannot be written as {error.encoding}: {error.reason}") from None
@@ -180,6 +175,15 @@ def without(text: str, secrets: Iterable[str]) -> str:
         if secret:
             text = text.replace(secret, "***")
     return text
+
+
+def _of_tls(error: Exception, doing: str) -> TradewindError:
+    import ssl
+
+    told = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return AccessDenied(f"{doing}: the server's certificate is not to be trusted: {told}")
+    return ConnectionFailed(f"{doing}: TLS failed: {told}")
 
 
 def _kind(error: Exception, number: int, text: str) -> type[TradewindError]:
