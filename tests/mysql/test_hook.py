@@ -396,7 +396,7 @@ def test_the_uri_is_the_same_connection(mysql_hook: MySqlHook, mysql_database: M
     from sqlalchemy import create_engine
 
     assert mysql_database.address.password in mysql_hook.get_uri()
-    assert mysql_database.address.password not in str(mysql_hook.sqlalchemy_url)
+    assert mysql_database.address.password not in repr(mysql_hook.sqlalchemy_url)
     for engine in (create_engine(mysql_hook.get_uri()), mysql_hook.get_sqlalchemy_engine()):
         with engine.connect() as conn:
             rows = [tuple(row) for row in conn.exec_driver_sql("SELECT DATABASE(), 'é'")]
