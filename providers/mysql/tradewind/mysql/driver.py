@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # A dead server or a cut network shows within about 100 s, even while a long statement runs.
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 5, "TCP_USER_TIMEOUT": 100_000}
+# Bytes to a packet of LOAD DATA LOCAL: larger ones were slower, and the server takes none over max_allowed_packet.
+LOAD_CHUNK = 1 << 14
 # They send the password as it is.
 _CLEAR_PLUGINS = (b"mysql_clear_password", b"dialog")
 
@@ -35,6 +37,8 @@ def connect(options: Options, name: str = "", peer: Any = None) -> Any:
     :raises ConnectionFailed: where the server cannot be reached
     :raises TimedOut: where it does not answer in time
     """
+    from pymysql.constants import CLIENT
+
     context = options.tls.context()
     made = connection_class()(
         host=options.host,
@@ -44,7 +48,7 @@ def connect(options: Options, name: str = "", peer: Any = None) -> Any:
         database=options.database,
         charset=options.charset,
         collation=options.collation,
-        client_flag=options.client_flag,
+        client_flag=options.client_flag | CLIENT.LOCAL_FILES,  # for streams; of files see GuardedResult
         connect_timeout=max(1, options.connect_timeout),
         local_infile=options.local_infile,
         cursorclass=cursor_class(options.cursor),
@@ -113,6 +117,7 @@ def connection_class() -> type[Any]:
         """A connection that sends no password in the clear, and no file that the statement does not name."""
 
         tls_required = False
+        infile: Any = None  # the stream that the next LOAD DATA LOCAL reads, whatever file it names
         _secure: bool
         _statement = b""
 
@@ -166,25 +171,42 @@ def connection_class() -> type[Any]:
 
 @lru_cache
 def _result_class() -> type[Any]:
-    from pymysql.connections import MySQLResult
+    import pymysql.connections
     from pymysql.constants import CR
     from pymysql.err import OperationalError
     from pymysql.protocol import LoadLocalPacketWrapper
 
-    class GuardedResult(MySQLResult):
+    base: Any = pymysql.connections.MySQLResult
+
+    class GuardedResult(base):  # type: ignore[misc]
         """A result that hands the server no file but the one that the statement names."""
 
         def _read_load_local_packet(self, first_packet: Any) -> None:
             filename = LoadLocalPacketWrapper(first_packet).filename
             conn: Any = self.connection
+            stream, conn.infile = conn.infile, None
+            if stream is not None:
+                self._send(conn, stream)
+                return
             if conn._local_infile and conn.names_file(filename):
-                super()._read_load_local_packet(first_packet)  # type: ignore[misc]
+                super()._read_load_local_packet(first_packet)
                 return
             conn.write_packet(b"")  # no data: the server ends its statement
             with contextlib.suppress(Exception):
                 conn._read_packet()
             why = "which the statement does not name" if conn._local_infile else "and local_infile is off"
             raise OperationalError(CR.CR_UNKNOWN_ERROR, f"the server asked for the file {filename!r}, {why}")
+
+        def _send(self, conn: Any, stream: Any) -> None:
+            try:
+                while data := stream.read(LOAD_CHUNK):
+                    conn.write_packet(data)
+            except BaseException:
+                # The protocol knows an end and no failure: an end would keep the rows that came before.
+                conn._force_close()
+                raise
+            conn.write_packet(b"")
+            self._read_ok_packet(conn._read_packet())
 
         def __del__(self) -> None:
             """Leave what is unread: PyMySQL would wait here for the end of the whole result."""

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, TimedOut
 from tradewind.mysql.driver import bind, cursor_class
@@ -32,8 +32,17 @@ _PATIENCE = 1.0
 _LOST = (2006, 2013)
 
 
+class Readable(Protocol):
+    """A stream of bytes to read from."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+
+
 class MySqlSession:
     """A connection in one transaction: it is committed when asked to, and rolled back when anything fails.
+
+    ``rowcount`` and ``warnings`` count what the last statement did; the protocol counts 65,535 warnings at most.
 
     :param conn: a connection of PyMySQL
     :param killer: ends what runs on it
@@ -56,6 +65,7 @@ class MySqlSession:
         self.conn = conn
         self.describe = describe
         self.rowcount = -1
+        self.warnings = 0
         self.ended = ""
         self._killer = killer
         self._secrets = tuple(secrets)
@@ -130,6 +140,23 @@ class MySqlSession:
         finally:
             self._finish(cur, read=done)
 
+    def load(self, statement: str, readable: Readable) -> int:
+        """Run ``LOAD DATA LOCAL INFILE`` with the bytes of a stream, whatever file it names.
+
+        What the stream raises is raised here, and cuts the connection: MySQL's protocol cannot tell the server that
+        data ended too early. With LOCAL a row that does not fit is a warning, even in a strict session: see
+        :attr:`warnings` and :meth:`take_notices`.
+
+        :param statement: the LOAD DATA statement
+        :param readable: where the bytes come from
+        :return: the rows loaded
+        """
+        self.conn.infile = readable
+        try:
+            return self.execute(statement)
+        finally:
+            self.conn.infile = None
+
     def commit(self) -> None:
         """Commit the transaction."""
         self._blocking(self.conn.commit)
@@ -166,6 +193,7 @@ class MySqlSession:
 
     def _run(self, kind: str, statement: str, parameters: Parameters, handler: Callable[[Any], T]) -> T:
         cur = self._open(kind)
+        self.warnings = 0
         done = False
         try:
             self._execute(cur, statement, parameters)
@@ -201,6 +229,7 @@ class MySqlSession:
         with contextlib.nullcontext() if read else contextlib.suppress(Exception):
             self._blocking(lambda: self._drain(cur, _LEFT_OVER if read else 0))
             if read and cur.warning_count:
+                self.warnings = cur.warning_count
                 self._note(cur.warning_count)
 
     def _drain(self, cur: Any, most: int) -> None:
