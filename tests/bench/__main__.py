@@ -10,6 +10,7 @@ import secrets
 import shlex
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from tests.bench.contenders import CONTENDERS, RESULT_KEY, SOURCE_KEY, Contender, Task
@@ -34,6 +35,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rival", nargs="+", choices=RIVALS, default=RIVALS, help="default: all")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, one after the other in turn (default: 3)")
     parser.add_argument("--s3", choices=S3, default="disk", help="the S3 server (default: disk, which takes no CPU)")
+    parser.add_argument(
+        "--worker-cores",
+        type=int,
+        help="cores that the contenders have to themselves, the servers get the others, as if they were other machines "
+        "(default: all share all)",
+    )
     parser.add_argument("--folder", type=Path, help="where data and servers go (default: a temporary folder)")
     return parser.parse_args()
 
@@ -44,9 +51,11 @@ class Bench:
     :param servers: the servers
     :param folder: where files go
     :param times: how many times the flights are repeated
+    :param cores: where the contenders run
     """
 
-    def __init__(self, servers: Servers, folder: Path, times: int) -> None:
+    def __init__(self, servers: Servers, folder: Path, times: int, cores: Collection[int]) -> None:
+        self.cores = cores
         self.servers = servers
         self.stage = servers.stage
         self.file = write_csv(folder / f"flights-{times}.csv", times)
@@ -76,14 +85,14 @@ class Bench:
         self._sql("checkpoint")
         task = Task(direction, self.stage, self.file, self.result, secrets.token_hex(8))
         before = {server: self.servers.cpu(server) for server in self.servers.pids}
-        measured = run(name, task, TIMEOUT)
+        measured = run(name, task, self.cores, TIMEOUT)
         cpu = {server: self.servers.cpu(server) - used for server, used in before.items()}
         self._verify(name, direction)
         return Row(name, measured, cpu)
 
     def idle(self) -> Measured:
         """Measure psql doing nothing."""
-        return run("idle", Task("load", self.stage, self.file, self.result, ""), TIMEOUT)
+        return run("idle", Task("load", self.stage, self.file, self.result, ""), self.cores, TIMEOUT)
 
     def clean(self) -> None:
         """Drop what takes room."""
@@ -147,6 +156,17 @@ def compare(bench: Bench, size: str, direction: str, rivals: list[str], repeats:
     return rows
 
 
+def shared_out(count: int | None) -> Collection[int]:
+    """Leave the cores that are not the contenders' to this process and the servers it starts; return theirs."""
+    cores = sorted(os.sched_getaffinity(0))
+    if count is None:
+        return cores
+    if not 0 < count < len(cores):
+        raise SystemExit(f"--worker-cores must leave at least one of {len(cores)} cores to each side, not be {count}")
+    os.sched_setaffinity(0, cores[count:])
+    return cores[:count]
+
+
 def labels() -> dict[str, str]:
     """Return how each contender is called in the table."""
     return {name: made.label for name, made in CONTENDERS.items() if issubclass(made, Contender)}
@@ -163,9 +183,10 @@ def main() -> int:
         os.environ["TMPDIR"] = made
         command = f"python -m tests.bench {shlex.join(sys.argv[1:])}".strip()
         print(surroundings(command, asked.s3))
+        worker = shared_out(asked.worker_cores)
         for size in asked.size:
             with open_servers(folder / size, asked.s3) as servers:
-                bench = Bench(servers, folder, TIMES[size])
+                bench = Bench(servers, folder, TIMES[size], worker)
                 idle = bench.idle()
                 for direction in asked.direction:
                     rows = compare(bench, size, direction, asked.rival, asked.repeats)

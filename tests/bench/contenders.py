@@ -103,7 +103,10 @@ class Ours(Contender):
         import psycopg2  # noqa: F401
 
         from tradewind.amazon.s3.files import S3File
+        from tradewind.amazon.s3.hooks import S3Hook  # noqa: F401
         from tradewind.operators.dialect import CsvDialect
+        from tradewind.postgres import loading, unloading  # noqa: F401
+        from tradewind.postgres.hooks import PostgresHook  # noqa: F401
         from tradewind.postgres.tables import PostgresTable
 
         dialect = CsvDialect(null=NULL) if key == SOURCE_KEY else CsvDialect()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
 def main() -> None:
     """Run the contender that the argument names."""
     asked = json.loads(sys.argv[1])
+    os.sched_setaffinity(0, asked["cores"])
     stage = Stage(**asked["stage"])
     os.environ |= stage.connections()
     task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"])
@@ -92,9 +94,10 @@ def main() -> None:
     print("\n" + json.dumps(asdict(measured)))
 
 
-def run(name: str, task: Task, timeout: float) -> Measured:
+def run(name: str, task: Task, cores: Collection[int], timeout: float) -> Measured:
     """Run a contender in a fresh process.
 
+    :param cores: where it may run
     :param timeout: seconds until it is given up
     :raises RuntimeError: where it fails, with the end of its output
     """
@@ -105,6 +108,7 @@ def run(name: str, task: Task, timeout: float) -> Measured:
         "file": str(task.file),
         "result": str(task.result),
         "run_id": task.run_id,
+        "cores": sorted(cores),
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.measure", json.dumps(asked)],
