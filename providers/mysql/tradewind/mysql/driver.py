@@ -135,13 +135,13 @@ def connection_class() -> type[Any]:
             else:
                 self.client_flag &= ~CLIENT.SSL
 
-        def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> Any:
+        def _process_auth(self, plugin_name: bytes, *rest: Any) -> Any:
             if plugin_name in _CLEAR_PLUGINS and not self._secure:
                 raise OperationalError(
                     CR.CR_AUTH_PLUGIN_ERR,
                     f"the server asks for the password in the clear ({plugin_name.decode()}), without TLS",
                 )
-            return super()._process_auth(plugin_name, auth_packet)
+            return super()._process_auth(plugin_name, *rest)  # PyMySQL 1.2.4 hands over one more than 1.2.0
 
         def _execute_command(self, command: int, sql: Any) -> None:
             self._statement = sql if isinstance(sql, bytes) else str(sql).encode(self.encoding)
