@@ -32,6 +32,8 @@ SCHEMA = (
     "INSERT INTO child VALUES (1)"
 )
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.mark.parametrize(
     ("sql", "number", "kind", "message"),

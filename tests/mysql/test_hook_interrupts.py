@@ -18,6 +18,8 @@ from tradewind.hooks.work import Work
 from tradewind.mysql.errors import QueryCancelled
 from tradewind.mysql.hooks import MySqlHook
 
+pytestmark = pytest.mark.anywhere
+
 # SLEEP() looks at its client and would end by itself: this works, and does not look.
 BUSY = "SELECT BENCHMARK(100000000000, MD5('x'))"
 

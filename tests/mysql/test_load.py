@@ -13,6 +13,8 @@ from tests.mysql.test_hook_interrupts import gone_after
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound
 from tradewind.mysql.hooks import MySqlHook
 
+pytestmark = pytest.mark.anywhere
+
 LOAD = "LOAD DATA LOCAL INFILE 'stream' INTO TABLE t FIELDS TERMINATED BY ','"
 STALLS = f"""
 class Stalled:
