@@ -116,6 +116,7 @@ def test_all_is_right(first: Run) -> None:
     assert first.summary["problems"] == []
     assert Counter(task["task_id"] for task in first.summary["tasks"]) == TASKS
     assert {task["state"] for task in first.summary["tasks"]} == {"success"}
+    assert "up_for_retry" not in first.talk, "a task needed a second try"
     assert first.summary["tables"] == dataset.ROWS
     assert first.summary["rows"] == 336_776
     assert first.summary["airflow"] == running_version()
