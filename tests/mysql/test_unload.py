@@ -7,9 +7,10 @@ import io
 import struct
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tradewind.hooks.errors import DataError, NotFound, SourceChanged, Tradewind
 from tradewind.mysql.errors import QueryCancelled
 from tradewind.mysql.hooks import MySqlHook
 from tradewind.mysql.names import TableName
+from tradewind.mysql.packets import Column
 from tradewind.mysql.rendering import Renderer
 from tradewind.mysql.unloading import MySqlReading, table_reading
 from tradewind.operators.dialect import CsvDialect
@@ -162,8 +164,6 @@ def test_what_an_encoding_cannot_write_is_an_error(mysql_database: MySqlDatabase
 
 def test_a_text_that_is_no_utf8_is_an_error(mysql_database: MySqlDatabase) -> None:
     """MySQL lets no such text in, but for ways round: here a row that it would send."""
-    from tradewind.mysql.packets import Column
-
     for row in (
         b"\x03a\xffb\x00",
         b"\x03a\xfeb\x00",
@@ -176,8 +176,10 @@ def test_a_text_that_is_no_utf8_is_an_error(mysql_database: MySqlDatabase) -> No
 
 
 def test_a_row_that_is_none_is_an_error() -> None:
-    from tradewind.mysql.packets import Column
-
+    for row in (b"\x01a\x05b", b"\x01a\xfd\xff\xff\xffb"):
+        renderer = Renderer([Column("a", 253), Column("b", 252, binary=True)], CsvDialect(), "it")
+        with pytest.raises(TradewindError, match="none of MySQL's protocol"):
+            renderer.rows([row])
     for row in (b"\x01a", b"\x01a\x01b\x01c", b"\x01a\x05b", b"\x01a\xfc\xff\xffb", b"\x01a\xffb"):
         with pytest.raises(TradewindError, match="none of MySQL's protocol"):
             Renderer([Column("a", 253), Column("b", 253)], CsvDialect(null="\\N"), "it").rows([row])
@@ -190,7 +192,9 @@ HOSTILE = st.text(
     st.one_of(st.sampled_from("\",\n\r\\.\t;'%N|\0\x01\x0b\x1f !"), st.characters(exclude_categories=["Cs"])),
     max_size=12,
 )
-SMALL = st.sampled_from(["", "\\N", "\\.", "a", "x" * 31, "x" * 32, "x" * 250, "x" * 251, "😀" * 8, "x" * 33 + "\x0c"])
+SMALL = st.sampled_from(
+    ["", "N", "\\N", "\\.", "a", "x" * 31, "x" * 32, "x" * 250, "x" * 251, "😀" * 8, "x" * 33 + "\x0c"]
+)
 VALUES = st.none() | PLAIN | HOSTILE | SMALL | LONG
 DIALECTS = st.sampled_from(
     [
@@ -206,11 +210,12 @@ DIALECTS = st.sampled_from(
 def expected(rows: list[Any], dialect: CsvDialect) -> bytes:
     """Write rows as PostgreSQL's COPY does, a field after the other."""
     special = {dialect.delimiter, dialect.quote, "\r", "\n"}
+    alone = rows and len(rows[0]) == 1  # COPY quotes its own end mark
 
     def field(value: str | None) -> str:
         if value is None:
             return dialect.null
-        if value == dialect.null or special & set(value):
+        if value == dialect.null or special & set(value) or (value == "\\." and alone):
             escape, quote = dialect.escape_char, dialect.quote
             inner = value if escape == quote else value.replace(escape, escape * 2)
             return quote + inner.replace(quote, escape + quote) + quote
@@ -228,11 +233,59 @@ def test_texts_come_out_as_they_went_in(
     mysql_database.query("TRUNCATE given")
     with mysql_database.address.connect(mysql_database.name, charset="utf8mb4") as conn, conn.cursor() as cur:
         cur.executemany("INSERT INTO given (a, b) VALUES (%s, %s)", rows)
-    found = unload(query(mysql_database, "SELECT a, b, a AS c FROM given ORDER BY n"), dialect)
-    header = expected([("a", "b", "c")], dialect)
-    if dialect.null == "a":
-        header = "\x02a\x02\x01b\x01c\n".encode(dialect.encoding)
-    assert found == header + expected([(a, b, a) for a, b in rows], dialect)
+    sql = "SELECT n, a, 7 AS b, NULL AS c, b AS d, CAST(b AS BINARY) AS e, n AS f FROM given ORDER BY n"
+    names = [name if name != dialect.null else f"\x02{name}\x02" for name in "nabcdef"]
+    header = (dialect.delimiter.join(names) + "\n").encode(dialect.encoding)
+    wanted = [
+        (str(n), a, "7", None, b, None if b is None else "\\x" + b.encode().hex(), str(n))
+        for n, (a, b) in enumerate(rows, 1)
+    ]
+    assert unload(query(mysql_database, sql), dialect) == header + expected(wanted, dialect)
+
+
+def packed(row: Sequence[str | None]) -> bytes:
+    """Write a row as the protocol does."""
+
+    def field(value: str | None) -> bytes:
+        if value is None:
+            return b"\xfb"
+        data = value.encode()
+        return (bytes([len(data)]) if len(data) < 251 else b"\xfc" + len(data).to_bytes(2, "little")) + data
+
+    return b"".join(map(field, row))
+
+
+TEXTS = st.none() | PLAIN | HOSTILE | SMALL | LONG.map(lambda text: text[:400])
+NUMBERS = st.none() | st.sampled_from(["N", "a", "\\N"]) | st.integers(0, 10**30).map(str)
+
+
+@settings(max_examples=400, database=None, deadline=None)
+@given(
+    rows=st.lists(st.tuples(NUMBERS, TEXTS, NUMBERS, NUMBERS, TEXTS, NUMBERS), min_size=1, max_size=8)
+    | st.lists(st.tuples(TEXTS), min_size=1, max_size=8)
+    | st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=8),
+    dialect=DIALECTS,
+    apart=st.sets(st.integers(0, 5)),
+)
+def test_all_ways_to_write_a_block_write_the_same(
+    rows: list[tuple[str | None, ...]], dialect: CsvDialect, apart: set[int]
+) -> None:
+    columns = [Column(f"c{number}", 253) for number in range(len(rows[0]))]
+    payloads = [packed(row) for row in rows]
+    wanted = expected(rows, dialect)
+    renderer = Renderer(columns, dialect, "it")
+    for _ in range(2):  # what the first block shows of the columns serves the next
+        assert renderer.rows(payloads) == wanted
+    utf8 = replace(dialect, encoding="utf-8")
+    wanted = expected(rows, utf8)
+    renderer = Renderer(columns, utf8, "it")
+    renderer._apart = sorted(number for number in apart if number < len(columns))
+    ways = [renderer._marked, renderer._split, renderer._careful, *([renderer._mixed] if renderer._apart else [])]
+    made = [way(payloads) for way in ways]
+    assert made[2] == wanted
+    assert {one for one in made if one is not None} == {wanted}
+    if len(renderer._apart) == len(columns):
+        assert made[3] == wanted  # with all of them taken out there is nothing left to fail
 
 
 @settings(max_examples=60, database=None, deadline=None, suppress_health_check=list(HealthCheck))

@@ -5,12 +5,14 @@ A row of the text protocol is a text for each column with its length before it: 
 (https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_dt_integers.html). Where every text is shorter
 than 32 bytes and none holds a control character, the lengths are the only bytes below 32: they are where the
 delimiters go, and ``bytes.translate`` puts them there. Whether a block is such a one can be told for sure, see
-:meth:`Renderer._marked`. Other blocks are split in Python, field by field.
+:meth:`Renderer._marked`. Columns that have other texts are taken out of their rows before, and put back after; a block
+that is still none of these is split in Python, field by field.
 """
 
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -22,8 +24,15 @@ _NULL = 0xFB
 _SHORT = 32  # a length below is a control character
 _LENGTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 _OTHERS = bytes(byte for byte in range(256) if byte >= _SHORT and byte != _NULL)
-# They stand in no text of UTF-8: for NULL and for the empty text until a block is looked through, and between rows.
-_NULL_MARK, _EMPTY_MARK, _ROW_MARK = b"\xfe", b"\xff", b"\xff"
+# They stand in no text of UTF-8: for NULL and for the empty text until a block is looked through, between rows, and
+# for a value that was taken out.
+_NULL_MARK, _EMPTY_MARK, _ROW_MARK, _VALUE_MARK = b"\xfe", b"\xff", b"\xff", b"\xfd"
+_IN_PLACE = b"\x01" + _VALUE_MARK
+# From one length to the next; beyond the row where the length takes more than a byte.
+_STEPS = [*range(1, _NULL + 1), 1, *[1 << 62] * 4]
+_CONTROL = re.compile(b"[\0-\x1f]")
+# Rows of a block that are looked at to find the columns that other texts stand in.
+_LOOK = 100
 
 Convert = Callable[[bytes], bytes]
 
@@ -47,6 +56,8 @@ class Renderer:
         self._empty = b"" if self._null else self._quote * 2
         self._convert = [_converter(column) for column in columns]
         self._special = re.compile(b"[%s\r\n]" % b"".join(map(re.escape, (self._delimiter, self._quote))))
+        self._quoting = re.compile(b"[%s\r\n]" % re.escape(self._quote))
+        self._apart = [number for number, convert in enumerate(self._convert) if convert]
         self._table = self._translation()
         utf8 = codecs.lookup(dialect.encoding).name in ("utf-8", "ascii")
         self._encoder = None if utf8 else codecs.getincrementalencoder(dialect.encoding)()
@@ -64,9 +75,11 @@ class Renderer:
         :param rows: payloads of packets, one at least
         :raises DataError: where a text is not UTF-8, or cannot be written in the dialect's encoding
         """
-        made = None
-        if not any(self._convert):
-            made = self._marked(rows) or self._split(rows)
+        made = self._mixed(rows) if self._apart else self._marked(rows)
+        if made is None and self._find_apart(rows):
+            made = self._mixed(rows)
+        if made is None and not any(self._convert):
+            made = self._split(rows)
         return self._encoded(made if made is not None else self._careful(rows))
 
     def _translation(self) -> bytes:
@@ -97,6 +110,8 @@ class Renderer:
         if self._needs_quotes(data):
             return None
         text = data.translate(self._table)
+        if self._null and self._has_null(text):
+            return None
         if self._empty:
             text = text.replace(b"\0", self._delimiter + self._empty)
         else:
@@ -105,11 +120,70 @@ class Renderer:
 
     def _needs_quotes(self, data: bytes) -> bool:
         special = [mark for mark in (self._delimiter, self._quote) if mark[0] >= _SHORT]  # others are known to be none
-        if self._null:
-            special.append(self._null)
         if self._count == 1:
             special.append(b"\\.")
         return any(mark in data for mark in special)
+
+    def _has_null(self, text: bytes) -> bool:
+        """Say whether a text of a block is the one that stands for NULL."""
+        alike = self._delimiter + self._null
+        ends = (self._delimiter, bytes([_NULL]), _ROW_MARK)  # what may follow a field
+        return text.endswith(alike) or any(alike + end in text for end in ends)
+
+    def _find_apart(self, rows: Sequence[bytes]) -> bool:
+        """Look for columns whose texts are long or need quotes; return whether some were found, and not too many."""
+        found = set(self._apart)
+        for row in rows[:_LOOK]:
+            for number, field in enumerate(self._fields(row, _NULL_MARK, _EMPTY_MARK)):
+                if len(field) >= _SHORT or self._special.search(field) or _CONTROL.search(field):
+                    found.add(number)
+        if len(found) == len(self._apart) or len(found) > max(1, self._count // 2):
+            return False
+        self._apart = sorted(found)
+        return True
+
+    def _mixed(self, rows: Sequence[bytes]) -> bytes | None:
+        """Write rows whose texts are short and plain but for some columns, None where others are not."""
+        short: list[bytes] = []
+        values: list[bytes] = []
+        steps, gaps = _STEPS, self._gaps()
+        try:
+            for row in rows:
+                kept, begin, position = b"", 0, 0
+                for between, convert in gaps:
+                    for _ in between:
+                        position += steps[row[position]]
+                    kept += row[begin:position] + _IN_PLACE
+                    length = row[position]
+                    position += 1
+                    if length == _NULL:
+                        values.append(self._null)
+                    else:
+                        if length > _NULL:
+                            width = _LENGTHS[length]
+                            length = int.from_bytes(row[position : position + width], "little")
+                            position += width
+                        field = row[position : position + length]
+                        position += length
+                        values.append(self._field(convert(field) if convert else field))
+                    begin = position
+                if begin > len(row):
+                    return None
+                short.append(kept + row[begin:])
+        except (IndexError, KeyError):
+            return None
+        text = self._marked(short)
+        pieces = text.split(_VALUE_MARK) if text is not None else []
+        if len(pieces) != len(values) + 1:
+            return None
+        made = [b""] * (len(pieces) + len(values))
+        made[::2], made[1::2] = pieces, values
+        return b"".join(made)
+
+    def _gaps(self) -> list[tuple[range, Convert | None]]:
+        """Return the columns that are taken out: how many others stand before each, and how its values are written."""
+        pairs = itertools.pairwise([-1, *self._apart])
+        return [(range(number - last - 1), self._convert[number]) for last, number in pairs]
 
     def _split(self, rows: Sequence[bytes]) -> bytes | None:
         """Write rows of any texts, None where a byte in them may be no UTF-8, or a text is the dialect's NULL."""
@@ -117,9 +191,8 @@ class Renderer:
         if _NULL_MARK in whole or _EMPTY_MARK in whole or (self._null and self._null in whole):
             return None
         lines: list[bytes] = []
-        special, join, most = self._special.search, self._delimiter.join, self._count - 1
-        delimiter = self._delimiter
-        quoting = re.compile(b"[%s\r\n]" % re.escape(self._quote)).search
+        special, delimiter, most = self._special.search, self._delimiter, self._count - 1
+        join, quoting = delimiter.join, self._quoting.search
         for row in rows:
             fields = self._fields(row, _NULL_MARK, _EMPTY_MARK)
             line = join(fields)
