@@ -19,6 +19,8 @@ BLOCK = 1 << 18
 
 # No byte of UTF-8 (RFC 3629, section 3): it stands for the two ends of a quoted field until all else is done.
 MARK = b"\xff"
+# Another one: it stands for a text's own byte where that one serves as a delimiter.
+HELD = b"\xfe"
 # Where a delimiter would be an escape sequence (``\\n``, ``\\N``), the fields get one of their own.
 UNIT = b"\x1f"
 _NO_DELIMITER = frozenset(("\\" + string.ascii_letters + string.digits).encode())
@@ -87,23 +89,22 @@ class TextFormat:
 
     def _unquoted(self, text: bytes) -> bytes:
         """Escape what stands outside quotes, and mark the NULLs."""
-        null = self._null
+        null, between = self._null, self.delimiter
         if b"\\" in text and self._given != b"\\":
             text = text.replace(b"\\", b"\\\\")
+        null = null.replace(b"\\", b"\\\\")
+        if between != self._given:
+            text = text.replace(between, HELD).replace(self._given, between)
+            null = null.replace(between, HELD)
         if b"\0" in text:
             text = text.replace(b"\0", b"\\0")
-        null = null.replace(b"\\", b"\\\\")
-        between = self._given
-        if self.delimiter != self._given:
-            text = text.replace(UNIT, b"\\" + UNIT).replace(self._given, UNIT)
-            null = null.replace(UNIT, b"\\" + UNIT)
-            between = UNIT
+        null = null.replace(b"\0", b"\\0")
         for before, after in ((between, between), (b"\n", between), (between, b"\n"), (b"\n", b"\n")):
             old, new = before + null + after, before + b"\\N" + after
             text = text.replace(old, new)
             if before == after:  # two of them share the end of the one and the begin of the other
                 text = text.replace(old, new)
-        return text
+        return text.replace(HELD, b"\\" + between) if between != self._given else text
 
     def _quotes(self, block: Block) -> bytes:
         pieces = self._quoted.split(block.data)
