@@ -74,6 +74,7 @@ class LocalLoad:
 
     def load(self, into: Into, text: Text, *, forced: bool) -> int:
         """Load a stream."""
+        self._session.take_notices()  # those of earlier statements say nothing of these records
         before = text.records
         rows = self._session.load(into.load(forced=forced), text)
         refuse_faults(self._session, rows, text.records - before)
