@@ -13,6 +13,10 @@ from typing import Any
 
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 
+LEDGER = "tradewind_ledger"
+LEDGER_DAYS = 90
+PRUNED_AT_ONCE = 1000
+
 
 def copy_token(request: CopyRequest, reading: Reading, target: str) -> str:
     """Name this copy of this input into this target.
@@ -60,3 +64,11 @@ def recalled(kept: Mapping[str, Any] | str | None, loaded_at: str) -> CopyResult
     return CopyResult(
         **{**{name: value for name, value in values.items() if name in known}, "loaded_before": loaded_at}
     )
+
+
+def is_pruner(token: str) -> bool:
+    """Say whether the load of a token deletes old entries: one in sixteen does.
+
+    :param token: the work's name
+    """
+    return int(token[:2], 16) % 16 == 0

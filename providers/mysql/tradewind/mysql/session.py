@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, TimedOut
 from tradewind.mysql.driver import bind, cursor_class
 from tradewind.mysql.errors import QueryCancelled, number_of, translated
+from tradewind.mysql.packets import Column, prepared_columns
 
 if TYPE_CHECKING:
     from tradewind.mysql.cancel import Killer
@@ -139,6 +140,17 @@ class MySqlSession:
             done = True
         finally:
             self._finish(cur, read=done)
+
+    def columns(self, statement: str, parameters: Parameters = None) -> tuple[Column, ...]:
+        """Return the columns that a statement would give, none where it gives no rows; it does not run.
+
+        :param statement: one statement
+        :param parameters: values to bind
+        """
+        cur = self._open("cursor")
+        text = bind(cur, statement, parameters) if parameters else statement
+        cur.connection = None
+        return self._blocking(lambda: prepared_columns(self.conn, text))
 
     def load(self, statement: str, readable: Readable) -> int:
         """Run ``LOAD DATA LOCAL INFILE`` with the bytes of a stream, whatever file it names.

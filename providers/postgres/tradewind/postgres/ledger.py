@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import AccessDenied, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult
-from tradewind.operators.ledger import recalled, recorded
+from tradewind.operators.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded
 from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _COLUMNS = """(
     loaded_at timestamptz NOT NULL DEFAULT now(),
     result jsonb
 )"""
-PRUNED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class Ledger:
             "result = %s::jsonb WHERE token = ANY (%s)",
             [result.rows, result.bytes, len(result.files), recorded(result), tokens],
         )
-        if int(tokens[0][:2], 16) % 16 == 0:
+        if is_pruner(tokens[0]):
             self.prune()
 
     def prune(self) -> int:

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
+from tradewind.operators.csv_records import CsvInput, Pushback
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
-from tradewind.operators.ledger import copy_token, reload_token
+from tradewind.operators.ends import CopyRequest, Part, Reading
 from tradewind.operators.progress import Progress
-from tradewind.postgres.catalog import Table, check_key, existing_table, match_columns
+from tradewind.operators.rejects import TolerantLoad
+from tradewind.operators.table_load import Merged, TableLoad
+from tradewind.postgres.catalog import Table, existing_table
 from tradewind.postgres.creating import ensure_table
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
@@ -22,13 +21,11 @@ from tradewind.postgres.merging import STAGE, merge, stage_table
 from tradewind.postgres.messages import located
 from tradewind.postgres.names import TableName, listed, literal
 from tradewind.postgres.plain import PlainHead, suits
-from tradewind.postgres.rejects import Rejects, TolerantLoad
+from tradewind.postgres.rejects import CopiedBlocks
 from tradewind.postgres.streams import Counted
 
 if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
-
-log = logging.getLogger(__name__)
 
 TEXT_WITH_HEADER = 150000
 """The first server whose text format knows a header (PostgreSQL 15's release notes)."""
@@ -36,7 +33,7 @@ TEXT_WITH_HEADER = 150000
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
-class Load:
+class Load(TableLoad[Table]):
     """A load of all parts of a source into a table, once for each token.
 
     :param session: a connection of its own
@@ -48,6 +45,8 @@ class Load:
     :param progress: is told rows and bytes
     """
 
+    statement = "COPY"
+
     def __init__(
         self,
         session: PostgresSession,
@@ -58,136 +57,53 @@ class Load:
         request: CopyRequest,
         progress: Progress,
     ) -> None:
+        super().__init__(session, Ledger(session, ledger, ledger_days), reading, request, progress)
         self._session = session
         self._name = name
-        self._ledger = Ledger(session, ledger, ledger_days)
-        self._reading = reading
-        self._request = request
-        self._progress = progress
-        self._rejects = Rejects(request.open_rejects, request.max_errors)
-        self._bytes = 0
 
-    def run(self) -> CopyResult:
-        """Load, and commit; or find that it was loaded before.
-
-        :raises DataError: where a record does not fit; the table is then as it was
-        """
-        self._ledger.ensure()
+    def begin(self) -> None:
+        """Begin the transaction."""
         self._session.execute(_BEGIN)
-        tokens, before = self._claim()
-        if before is not None:
-            self._session.rollback()
-            return before
-        try:
-            result = self._write()
-            self._ledger.finish(tokens, result)
-            self._rejects.commit()
-            self._session.commit()
-        except BaseException:
-            self._rejects.abort()
-            raise
-        return result
 
-    def _claim(self) -> tuple[list[str], CopyResult | None]:
-        request, target = self._request, self._full_name()
-        token = copy_token(request, self._reading, target)
-        source = request.description.partition(" -> ")[0] or ", ".join(self._reading.files[:3])
-        if not request.reload:
-            return [token], self._ledger.claim(token, request, target, source)
-        again = reload_token(request, self._reading, target)
-        before = self._ledger.claim(again, request, target, source)
-        if before is None:
-            self._ledger.overwrite(token, request, target, source)
-        return [again, token], before
-
-    def _full_name(self) -> str:
+    def full_name(self) -> str:
+        """Return the target's name with its schema."""
         schema = self._name.schema or self._session.query("SELECT current_schema()")[0][0]
         return str(TableName(self._name.table, schema))
 
-    def _write(self) -> CopyResult:
-        parts = list(self._reading.parts())
+    def open_table(self, parts: list[Part]) -> Table:
+        """Return the table, made from the input where that is asked for."""
         if self._request.create:
             table = ensure_table(self._session, self._name, parts, self._request.key)
         else:
             table = existing_table(self._session, self._name)
-        write: Callable[[Table, list[Part]], CopyResult] = {
-            "append": self._append,
-            "replace": self._replace,
-            "merge": self._merge,
-        }[self._request.mode]
-        result = write(table, parts)
-        result.bytes = self._bytes
-        result.rejected = self._rejects.count
-        result.files = list(self._reading.files)
-        return result
-
-    def _append(self, table: Table, parts: list[Part]) -> CopyResult:
-        rows, _ = self._copy_parts(table, table.name.sql, parts)
-        return CopyResult(rows=rows, inserted=rows, plan=f"COPY into {table.name}")
-
-    def _replace(self, table: Table, parts: list[Part]) -> CopyResult:
-        # Readers see the old rows until the commit; TRUNCATE would lock them out, and is not MVCC-safe.
-        self._session.execute(f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE")
-        gone = self._session.execute(f"DELETE FROM {table.name.sql}")
-        rows, _ = self._copy_parts(table, table.name.sql, parts)
-        log.info("%s: %s rows are replaced by %s", table.name, f"{gone:,}", f"{rows:,}")
-        return CopyResult(rows=rows, inserted=rows, plan=f"DELETE and COPY into {table.name}, readers undisturbed")
-
-    def _merge(self, table: Table, parts: list[Part]) -> CopyResult:
-        check_key(self._request.key, tuple(column.name for column in table.columns), table, "the table")
-        rows, columns = self._copy_parts(table, STAGE, parts)
-        if columns is None:
-            return CopyResult(plan=f"merge into {table.name}: the input is empty")
-        key = check_key(self._request.key, columns, table, "the input")
-        done = merge(self._session, table, columns, key)
-        return CopyResult(
-            rows=rows,
-            inserted=done.inserted,
-            updated=done.updated,
-            unchanged=done.unchanged,
-            plan=f"COPY into a temporary table, merge into {table.name}",
-        )
-
-    def _copy_parts(self, table: Table, into: str, parts: list[Part]) -> tuple[int, tuple[str, ...] | None]:
-        """Copy part after part; return the rows, and the columns they have, None where no part has any."""
-        rows, columns = 0, None
         if self._request.max_errors:
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        for part in parts:
-            source = open_csv(part)
-            with contextlib.closing(source):
-                if source.empty:
-                    continue
-                found = match_columns(source, table)
-                columns = self._same(columns, found, source, table, into)
-                rows += self._copy_part(part, source, table, found, into)
-        return rows, columns
+        return table
 
-    def _same(
-        self, before: tuple[str, ...] | None, found: tuple[str, ...], source: CsvInput, table: Table, into: str
-    ) -> tuple[str, ...]:
-        if into != STAGE:
-            return found
-        if before is None:
-            check_key(self._request.key, found, table, source.name)
-            stage_table(self._session, table, found)
-            return found
-        if set(before) != set(found):
-            raise DataError(
-                f"{source.name} has other columns than the files before it, which a merge cannot take: "
-                f"{', '.join(sorted(set(before) ^ set(found)))}",
-                source=source.name,
-                line=1,
-            )
-        return before
+    def empty_table(self, table: Table) -> int:
+        """Delete all rows, under a lock that lets readers pass."""
+        # Readers see the old rows until the commit; TRUNCATE would lock them out, and is not MVCC-safe.
+        self._session.execute(f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE")
+        return self._session.execute(f"DELETE FROM {table.name.sql}")
 
-    def _copy_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], into: str) -> int:
+    def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
+        """Make the temporary table that takes the input of a merge."""
+        stage_table(self._session, table, columns)
+
+    def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+        """Merge the staged rows into the table."""
+        return merge(self._session, table, columns, key)
+
+    def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
+        """Load one file, into the table or into the stage; return the rows."""
+        into = STAGE if staged else table.name.sql
         version = self._session.conn.server_version
         guard_end = version < 180000
         if self._request.max_errors:
             source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
             statement = copy_statement(into, columns, table, source.dialect, header=False)
-            return TolerantLoad(self._session, source, statement, self._rejects, self._count).run()
+            server = CopiedBlocks(self._session, source, statement)
+            return TolerantLoad(server, source, self._rejects, self._count).run()
         self._count(len(source.header), 0)
         rows, start = 0, Position(line=source.header_lines)
         if version >= TEXT_WITH_HEADER and suits(source.dialect):
@@ -216,10 +132,6 @@ class Load:
         self._progress.add(rows=rows)
         self._bytes += stream.bytes
         return rows
-
-    def _count(self, data: int, rows: int) -> None:
-        self._bytes += data
-        self._progress.add(data, rows=rows)
 
 
 class _Silent(Progress):

@@ -3,26 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
+from tradewind.operators.names import shown
+from tradewind.operators.table_load import Merged
 from tradewind.postgres.catalog import Table
-from tradewind.postgres.names import listed, quoted, shown
+from tradewind.postgres.names import listed, quoted
 
 if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
 
 STAGE = '"tradewind_stage"'
-
-
-@dataclass(frozen=True)
-class Merged:
-    """What a merge did, in rows."""
-
-    inserted: int
-    updated: int
-    unchanged: int
 
 
 def stage_table(session: PostgresSession, table: Table, columns: tuple[str, ...]) -> None:

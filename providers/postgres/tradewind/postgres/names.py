@@ -76,13 +76,3 @@ def literal(text: str) -> str:
     """
     doubled = text.replace("'", "''")
     return "E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in doubled else f"'{doubled}'"
-
-
-def shown(names: tuple[str, ...] | list[str], limit: int = 30) -> str:
-    """List names for a message, not too many.
-
-    :param names: the names
-    :param limit: how many are shown
-    """
-    more = f", ... ({len(names)} in all)" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

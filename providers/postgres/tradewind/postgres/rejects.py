@@ -1,171 +1,50 @@
-"""Loading around bad records: each block has a savepoint, and what the server refuses is set aside."""
+"""What PostgreSQL says about a block of records, for loading around the bad ones."""
 
 from __future__ import annotations
 
-import csv
 import io
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import Block, CsvInput, Scanner, blocks
+from tradewind.hooks.errors import DataError
+from tradewind.operators.csv_records import Block, CsvInput
 from tradewind.postgres.lines import ServerLines
 from tradewind.postgres.messages import located, server_text
 
 if TYPE_CHECKING:
-    from tradewind.operators.ends import Sink
     from tradewind.postgres.session import PostgresSession
 
-log = logging.getLogger(__name__)
 
-BLOCK = 1 << 20
-AFTER_ERROR = 1 << 16
-TOLD = 10
-
-
-@dataclass
-class Rejects:
-    """The bad records of a load.
-
-    :param open_sink: opens the file that takes them; not called where there are none
-    :param limit: how many there may be
-    """
-
-    open_sink: Callable[[], Sink] | None
-    limit: int
-    count: int = 0
-    _sink: Sink | None = field(default=None, init=False)
-
-    def add(self, source: CsvInput, record: bytes, error: DataError) -> None:
-        """Set a record aside.
-
-        :param source: the file it is from
-        :param record: its bytes
-        :param error: what the server says, with the line
-        :raises DataError: where there are too many
-        """
-        self.count += 1
-        if self.count > self.limit:
-            raise DataError(
-                f"more than {self.limit:,} bad records, nothing is loaded; the last one: {error}",
-                source=error.source,
-                line=error.line,
-                column=error.column,
-                value=error.value,
-            ) from error
-        if self.count <= TOLD:
-            log.warning("set aside: %s", error)
-        self._write(source.name, record, error)
-
-    def _write(self, name: str, record: bytes, error: DataError) -> None:
-        if self.open_sink is None:
-            raise InvalidArgument("max_errors needs rejects=, a file that takes the bad records") from error
-        if self._sink is None:
-            self._sink = self.open_sink()
-            self._sink.write(b"file,line,column,reason,record\r\n")
-        text = io.StringIO()
-        csv.writer(text).writerow([name, error.line, error.column, server_text(error)])
-        # The record as it was, byte by byte: it may be no UTF-8.
-        raw = record.rstrip(b"\r\n").replace(b'"', b'""')
-        self._sink.write(text.getvalue().rstrip("\r\n").encode() + b',"' + raw + b'"\r\n')
-
-    def commit(self) -> None:
-        """Make the file visible; called right before the load commits.
-
-        Were it the other way round, a kill in between would leave a load whose bad records are lost. This way it
-        leaves a file that the next try writes anew.
-        """
-        if self._sink is not None:
-            self._sink.commit()
-            log.warning("%s bad records are in %s", f"{self.count:,}", self._sink.name)
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        if self._sink is not None:
-            self._sink.abort()
-
-
-class TolerantLoad:
-    """Loads a file block by block, setting the bad records aside.
+class CopiedBlocks:
+    """Blocks of a file, each a COPY of its own.
 
     :param session: the load's transaction
     :param source: the file, its header read
     :param copy: the COPY statement, for records without a header
-    :param rejects: takes the bad records
-    :param told: is told the bytes of each block
     """
 
-    def __init__(
-        self, session: PostgresSession, source: CsvInput, copy: str, rejects: Rejects, told: Callable[[int, int], None]
-    ) -> None:
+    def __init__(self, session: PostgresSession, source: CsvInput, copy: str) -> None:
         self._session = session
-        self._source = source
+        self._name = source.name
         self._copy = copy
-        self._rejects = rejects
-        self._told = told
-        self._scanner = Scanner(source.dialect)
         self._lines = ServerLines(source)
-        self.rows = 0
 
-    def run(self) -> int:
-        """Load the file.
+    def execute(self, statement: str, /) -> int:
+        """Run a statement."""
+        return self._session.execute(statement)
 
-        :return: the rows loaded
-        """
-        for block in blocks(self._source, BLOCK):
-            before = self.rows
-            self._load(block)
-            self._told(len(block.data), self.rows - before)
-        return self.rows
+    def load(self, block: Block, /) -> int:
+        """Copy a block's records into the table."""
+        return self._session.copy_in(self._copy, io.BytesIO(block.data))
 
-    def _load(self, whole: Block) -> None:
-        waiting = [whole]
-        while waiting:
-            block = waiting.pop()
-            error = self._try(block)
-            if error is not None:
-                waiting.extend(reversed(list(self._after(block, error))))
+    def find(self, records: Sequence[bytes], error: DataError, /) -> int | None:
+        """Return the index of the record at the line that the server named."""
+        return None if error.line is None else self._lines.find(records, error.line)
 
-    def _try(self, block: Block) -> DataError | None:
-        self._session.execute("SAVEPOINT tradewind_block")
-        try:
-            self.rows += self._session.copy_in(self._copy, io.BytesIO(block.data))
-        except DataError as error:
-            self._session.execute("ROLLBACK TO SAVEPOINT tradewind_block")
-            return error
-        self._session.execute("RELEASE SAVEPOINT tradewind_block")
-        return None
+    def located(self, error: DataError, line: int, /) -> DataError:
+        """Name the file and the line of an error in a record."""
+        return located(error, self._name, line)
 
-    def _after(self, block: Block, error: DataError) -> Iterator[Block]:
-        """Cut a block that failed: what stands before the bad record, the record alone, and what follows.
-
-        The record is tried alone before it is set aside: whatever line the server named, only a record that fails
-        by itself is bad. Where it named none (a foreign key is checked at the end), the block is halved.
-        """
-        records = list(self._scanner.records(block.data, self._source.line_end))
-        if len(records) == 1:
-            self._rejects.add(self._source, records[0], located(error, self._source.name, block.line))
-            return
-        bad = None if error.line is None else self._lines.find(records, error.line)
-        cuts = (len(records) // 2,) if bad is None else (bad, bad + 1)
-        line, start = block.line, 0
-        for end in (*cuts, len(records)):
-            for data in _pieces(records[start:end], AFTER_ERROR if end == len(records) else BLOCK):
-                yield Block(data, line)
-                line += data.count(self._source.line_end)
-            start = end
-
-
-def _pieces(records: list[bytes], size: int) -> Iterator[bytes]:
-    piece: list[bytes] = []
-    held = 0
-    for record in records:
-        piece.append(record)
-        held += len(record)
-        if held >= size:
-            yield b"".join(piece)
-            piece, held = [], 0
-    if piece:
-        yield b"".join(piece)
+    def reason(self, error: DataError, /) -> str:
+        """Return the server's own words on an error."""
+        return server_text(error)

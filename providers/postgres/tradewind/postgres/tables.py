@@ -8,16 +8,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source, Target
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
+from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.progress import Progress
+from tradewind.operators.sql_table import SqlTable, check_conn_id
 from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
     from tradewind.postgres.hooks import PostgresHook
-
-LEDGER = "tradewind_ledger"
-LEDGER_DAYS = 90
 
 
 class _PostgresEnd:
@@ -47,7 +46,7 @@ class _PostgresEnd:
         return f"postgres://{conn.host or 'localhost'}:{conn.port or 5432}", conn.schema or conn.login or "postgres"
 
 
-class PostgresTable(_PostgresEnd, Source, Target):
+class PostgresTable(_PostgresEnd, SqlTable):
     """A table in PostgreSQL, to be loaded or unloaded by ``COPY``.
 
     A load is one transaction together with its entry in the ledger, a table beside the target: a try that is killed
@@ -60,9 +59,6 @@ class PostgresTable(_PostgresEnd, Source, Target):
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("table", "conn_id", "ledger")
-    creates: ClassVar[bool] = True
-
     def __init__(
         self,
         table: str,
@@ -71,27 +67,11 @@ class PostgresTable(_PostgresEnd, Source, Target):
         ledger: str | None = None,
         ledger_days: int = LEDGER_DAYS,
     ) -> None:
-        self.table = table
-        self.conn_id = conn_id
-        self.ledger = ledger
-        self.ledger_days = ledger_days
+        super().__init__(table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days)
 
-    def describe(self) -> str:
-        """Name the table and its connection."""
-        return f"{self.table} on {self.conn_id}"
-
-    def check(self) -> None:
-        """Refuse names that are none; templates are seen when they are rendered."""
-        for argument, text in (("table", self.table), ("ledger", self.ledger)):
-            if text is None and argument == "ledger":
-                continue
-            if not isinstance(text, str) or not text.strip():
-                raise InvalidArgument(f"{argument} must be the name of a table, as 'staging.flights', not {text!r}")
-            if not _templated(text):
-                TableName.parse(text)
-        _check_conn_id(self.conn_id)
-        if not isinstance(self.ledger_days, int) or self.ledger_days < 1:
-            raise InvalidArgument(f"ledger_days must be a whole number from 1 on, not {self.ledger_days!r}")
+    def check_name(self, text: str) -> None:
+        """Refuse what is no name of a table."""
+        TableName.parse(text)
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Load all of the input, or nothing, once for each token."""
@@ -156,7 +136,7 @@ class PostgresQuery(_PostgresEnd, Source):
             raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
         if isinstance(self.parameters, str):
             raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
-        _check_conn_id(self.conn_id)
+        check_conn_id(self.conn_id)
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
@@ -167,12 +147,3 @@ class PostgresQuery(_PostgresEnd, Source):
         yield PostgresReading(
             hook, work, self.describe(), clean_query(self.sql), self.parameters, isolation="READ COMMITTED"
         )
-
-
-def _templated(text: str) -> bool:
-    return "{{" in text or "{%" in text
-
-
-def _check_conn_id(conn_id: object) -> None:
-    if not isinstance(conn_id, str) or not conn_id:
-        raise InvalidArgument(f"conn_id must be the name of a connection, not {conn_id!r}")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
+from tradewind.operators.unloads import CopyStream
 from tradewind.postgres.errors import translated
 from tradewind.postgres.names import literal
-from tradewind.postgres.streams import CopyStream
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work

@@ -1,0 +1,216 @@
+"""A load of a source into a table, in one transaction with its ledger entry, whatever the service."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from tradewind.hooks.errors import DataError
+from tradewind.operators.columns import Table, check_key, match_columns
+from tradewind.operators.csv_records import CsvInput, open_csv
+from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.ledger import copy_token, reload_token
+from tradewind.operators.progress import Progress
+from tradewind.operators.rejects import Rejects
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Table)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did, in rows."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+
+
+class Ledger(Protocol):
+    """The ledger of one load, in the load's transaction."""
+
+    def ensure(self) -> None:
+        """Create the table where it is not there."""
+
+    def claim(self, token: str, request: CopyRequest, target: str, source: str) -> CopyResult | None:
+        """Claim a piece of work; None where it is ours, else what the try that did it recorded."""
+
+    def overwrite(self, token: str, request: CopyRequest, target: str, source: str) -> None:
+        """Take over the entry of a work that is done anew."""
+
+    def finish(self, tokens: list[str], result: CopyResult) -> None:
+        """Record what was done."""
+
+
+class Transaction(Protocol):
+    """The connection of one load."""
+
+    def commit(self) -> Any:
+        """Commit."""
+
+    def rollback(self) -> Any:
+        """Roll back."""
+
+
+class TableLoad(ABC, Generic[T]):
+    """A load of all parts of a source into a table, once for each token.
+
+    :param session: a connection of its own
+    :param ledger: the ledger, on the same connection
+    :param reading: the input
+    :param request: what is to be done with it
+    :param progress: is told rows and bytes
+    """
+
+    statement: str
+    """What brings the rows, for the plan: ``COPY``."""
+
+    def __init__(
+        self, session: Transaction, ledger: Ledger, reading: Reading, request: CopyRequest, progress: Progress
+    ) -> None:
+        self._transaction = session
+        self._ledger = ledger
+        self._reading = reading
+        self._request = request
+        self._progress = progress
+        self._rejects = Rejects(request.open_rejects, request.max_errors)
+        self._bytes = 0
+
+    def run(self) -> CopyResult:
+        """Load, and commit; or find that it was loaded before.
+
+        :raises DataError: where a record does not fit; the table is then as it was
+        """
+        self._ledger.ensure()
+        self.begin()
+        tokens, before = self._claim()
+        if before is not None:
+            self._transaction.rollback()
+            return before
+        try:
+            result = self._write()
+            self._ledger.finish(tokens, result)
+            self._rejects.commit()
+            self._transaction.commit()
+        except BaseException:
+            self._rejects.abort()
+            raise
+        return result
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the transaction."""
+
+    @abstractmethod
+    def full_name(self) -> str:
+        """Return the target's name with its schema: part of the token."""
+
+    @abstractmethod
+    def open_table(self, parts: list[Part]) -> T:
+        """Return the table, made from the input where that is asked for."""
+
+    @abstractmethod
+    def empty_table(self, table: T) -> int:
+        """Delete the rows that the input replaces, and keep other writers out; return how many."""
+
+    @abstractmethod
+    def make_stage(self, table: T, columns: tuple[str, ...]) -> None:
+        """Make the temporary table that takes the input of a merge."""
+
+    @abstractmethod
+    def merge_stage(self, table: T, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+        """Merge the staged rows into the table."""
+
+    @abstractmethod
+    def load_part(self, part: Part, source: CsvInput, table: T, columns: tuple[str, ...], *, staged: bool) -> int:
+        """Load one file, into the table or into the stage; return the rows."""
+
+    def _claim(self) -> tuple[list[str], CopyResult | None]:
+        request, target = self._request, self.full_name()
+        token = copy_token(request, self._reading, target)
+        source = request.description.partition(" -> ")[0] or ", ".join(self._reading.files[:3])
+        if not request.reload:
+            return [token], self._ledger.claim(token, request, target, source)
+        again = reload_token(request, self._reading, target)
+        before = self._ledger.claim(again, request, target, source)
+        if before is None:
+            self._ledger.overwrite(token, request, target, source)
+        return [again, token], before
+
+    def _write(self) -> CopyResult:
+        parts = list(self._reading.parts())
+        table = self.open_table(parts)
+        write: Callable[[T, list[Part]], CopyResult] = {
+            "append": self._append,
+            "replace": self._replace,
+            "merge": self._merge,
+        }[self._request.mode]
+        result = write(table, parts)
+        result.bytes = self._bytes
+        result.rejected = self._rejects.count
+        result.files = list(self._reading.files)
+        return result
+
+    def _append(self, table: T, parts: list[Part]) -> CopyResult:
+        rows, _ = self._load_parts(table, parts)
+        return CopyResult(rows=rows, inserted=rows, plan=f"{self.statement} into {table.name}")
+
+    def _replace(self, table: T, parts: list[Part]) -> CopyResult:
+        gone = self.empty_table(table)
+        rows, _ = self._load_parts(table, parts)
+        log.info("%s: %s rows are replaced by %s", table.name, f"{gone:,}", f"{rows:,}")
+        plan = f"DELETE and {self.statement} into {table.name}, readers undisturbed"
+        return CopyResult(rows=rows, inserted=rows, plan=plan)
+
+    def _merge(self, table: T, parts: list[Part]) -> CopyResult:
+        check_key(self._request.key, tuple(column.name for column in table.columns), table, "the table")
+        rows, columns = self._load_parts(table, parts, staged=True)
+        if columns is None:
+            return CopyResult(plan=f"merge into {table.name}: the input is empty")
+        key = check_key(self._request.key, columns, table, "the input")
+        done = self.merge_stage(table, columns, key)
+        return CopyResult(
+            rows=rows,
+            inserted=done.inserted,
+            updated=done.updated,
+            unchanged=done.unchanged,
+            plan=f"{self.statement} into a temporary table, merge into {table.name}",
+        )
+
+    def _load_parts(self, table: T, parts: list[Part], *, staged: bool = False) -> tuple[int, tuple[str, ...] | None]:
+        """Load part after part; return the rows, and the columns they have, None where no part has any."""
+        rows, columns = 0, None
+        for part in parts:
+            source = open_csv(part)
+            with contextlib.closing(source):
+                if source.empty:
+                    continue
+                found = match_columns(source, table)
+                columns = self._staged(columns, found, source, table) if staged else found
+                rows += self.load_part(part, source, table, found, staged=staged)
+        return rows, columns
+
+    def _staged(
+        self, before: tuple[str, ...] | None, found: tuple[str, ...], source: CsvInput, table: T
+    ) -> tuple[str, ...]:
+        if before is None:
+            check_key(self._request.key, found, table, source.name)
+            self.make_stage(table, found)
+            return found
+        if set(before) != set(found):
+            raise DataError(
+                f"{source.name} has other columns than the files before it, which a merge cannot take: "
+                f"{', '.join(sorted(set(before) ^ set(found)))}",
+                source=source.name,
+                line=1,
+            )
+        return before
+
+    def _count(self, data: int, rows: int) -> None:
+        self._bytes += data
+        self._progress.add(data, rows=rows)

@@ -1,0 +1,111 @@
+"""Byte streams on their way out of a database."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import queue
+import threading
+from collections.abc import Callable
+from typing import cast
+
+# A buffer of C's between a driver's call for each row and the queue; at most eight of them wait.
+BUFFER = 1 << 18
+WAITING = 8
+
+
+class _Feed(io.RawIOBase):
+    """Puts what a BufferedWriter flushes into a queue: a driver calls C for each row, Python for each buffer."""
+
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object, /) -> int:
+        taken = bytes(cast("bytes", data))
+        self._put(taken)
+        return len(taken)
+
+
+class CopyStream:
+    """The bytes of a query that runs in a thread, to be read as they come, in bounded memory.
+
+    ``rows`` is their number, None until all is read.
+
+    :param run: runs the query into the file it is given; returns the number of rows
+    :param stop: stops it from another thread
+    :param end: lets go of the connection, called once when the query is over
+    """
+
+    def __init__(
+        self, run: Callable[[io.BufferedWriter], int], stop: Callable[[], object], end: Callable[[], None]
+    ) -> None:
+        self._run = run
+        self._stop = stop
+        self._end = end
+        # A signal may interrupt the reader: Queue's locks, in Python, would be left in disorder, SimpleQueue's are C.
+        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._room = threading.Semaphore(WAITING)
+        self._rest = memoryview(b"")
+        self._failure: BaseException | None = None
+        self._closed = threading.Event()
+        self._ended = False
+        self.rows: int | None = None
+        self._thread = threading.Thread(target=self._work, name="tradewind-copy-out", daemon=True)
+        self._thread.start()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes; what the query raises is raised here."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        if not self._rest:
+            self._next()
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data.obj if data.nbytes == len(data.obj) else bytes(data)  # type: ignore[return-value, arg-type]
+
+    def _next(self) -> None:
+        if self._closed.is_set():
+            raise ValueError("the stream is closed")
+        if not self._ended:
+            data = self._queue.get()
+            if data is not None:
+                self._room.release()
+                self._rest = memoryview(data)
+                return
+            self._ended = True
+            self._thread.join()
+        if self._failure is not None:  # each time: a failure must never look like the end
+            raise self._failure
+
+    def _work(self) -> None:
+        feed = io.BufferedWriter(_Feed(self._put), BUFFER)
+        try:
+            rows = self._run(feed)
+            feed.flush()
+            self.rows = rows
+        except BaseException as error:
+            self._failure = error
+        finally:
+            with contextlib.suppress(Exception):
+                self._end()
+            self._queue.put(None)
+
+    def _put(self, data: bytes) -> None:
+        # Once the stream is closed the bytes are dropped: the query is being cancelled.
+        self._room.acquire()
+        if not self._closed.is_set():
+            self._queue.put(data)
+        else:
+            self._room.release()
+
+    def close(self) -> None:
+        """Stop the query if it still runs, and wait for its end."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._room.release()
+        if self._thread.is_alive() and not self._ended:
+            self._stop()
+        self._thread.join()

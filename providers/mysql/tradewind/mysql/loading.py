@@ -1,0 +1,166 @@
+"""One load: in one transaction with its ledger entry."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import TYPE_CHECKING
+
+from tradewind.hooks.errors import DataError
+from tradewind.mysql.bulk import Bulk, bulk
+from tradewind.mysql.catalog import Table, existing_table, full_name
+from tradewind.mysql.creating import ensure_table
+from tradewind.mysql.faults import located
+from tradewind.mysql.ledger import Ledger
+from tradewind.mysql.locks import lock
+from tradewind.mysql.merging import STAGE, merge, stage_table
+from tradewind.mysql.names import TableName
+from tradewind.mysql.rejects import LoadedBlocks
+from tradewind.mysql.statements import Into
+from tradewind.mysql.text_format import Rendered, TextFormat, line_of
+from tradewind.operators.columns import check_key
+from tradewind.operators.csv_records import Block, CsvInput, open_csv
+from tradewind.operators.ends import CopyRequest, Part, Reading
+from tradewind.operators.progress import Progress
+from tradewind.operators.rejects import Rejects, TolerantLoad
+from tradewind.operators.table_load import Merged, TableLoad
+
+if TYPE_CHECKING:
+    from tradewind.mysql.session import MySqlSession
+
+# Notes would fill the list of warnings. A 0 is a 0, and not the next number; backslashes in texts are escapes.
+_SETTINGS = (
+    "SET SESSION sql_notes = 0, SESSION sql_mode = "
+    "CONCAT_WS(',', REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', ''), 'NO_AUTO_VALUE_ON_ZERO')"
+)
+
+
+class _Records(io.BytesIO):
+    """Text whose records are counted beforehand."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self._count = text.count(b"\n")
+
+    @property
+    def records(self) -> int:
+        """How many records were read."""
+        return self._count if self.tell() else 0
+
+
+class Load(TableLoad[Table]):
+    """A load of all parts of a source into a table, once for each token.
+
+    :param session: a connection of its own
+    :param name: the table
+    :param ledger: the ledger's table, None for ``tradewind_ledger`` in the table's database
+    :param ledger_days: how long its entries are kept
+    :param reading: the input
+    :param request: what is to be done with it
+    :param progress: is told rows and bytes
+    """
+
+    def __init__(
+        self,
+        session: MySqlSession,
+        name: TableName,
+        ledger: TableName,
+        ledger_days: int,
+        reading: Reading,
+        request: CopyRequest,
+        progress: Progress,
+    ) -> None:
+        self.name = full_name(session, name)
+        books = Ledger(session, full_name(session, ledger), ledger_days)
+        super().__init__(session, books, reading, request, progress)
+        self._session = session
+        self._bulk: Bulk = bulk(session)
+        self.statement = self._bulk.verb
+        self.created = False
+
+    def begin(self) -> None:
+        """Make the table if that is asked for, which would commit a transaction; then begin one."""
+        self._session.execute(_SETTINGS)
+        if self._request.create:
+            parts = list(self._reading.parts())
+            self.created = ensure_table(self._session, self.name, parts, self._request.key)
+        self._session.commit()
+        self._session.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        self._session.execute("START TRANSACTION READ WRITE")
+
+    def full_name(self) -> str:
+        """Return the target's name with its database."""
+        return str(self.name)
+
+    def open_table(self, parts: list[Part]) -> Table:
+        """Return the table."""
+        return existing_table(self._session, self.name)
+
+    def empty_table(self, table: Table) -> int:
+        """Delete all rows; readers see them until the commit."""
+        self._keep_out(table)
+        return self._session.execute(f"DELETE FROM {table.name.sql}")  # noqa: S608 (quoted)
+
+    def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
+        """Make the temporary table that takes the input of a merge."""
+        key = check_key(self._request.key, columns, table, "the input")
+        stage_table(self._session, table, columns, key)
+
+    def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+        """Merge the staged rows into the table."""
+        self._keep_out(table)
+        return merge(self._session, table, columns, key)
+
+    def _keep_out(self, table: Table) -> None:
+        # Two merges of one new key, or two replaces, would each miss the other's rows. LOCK TABLES would commit.
+        lock(self._session, f"write {table.name}")
+
+    def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
+        """Load one file, into the table or into the stage; return the rows."""
+        into = Into(STAGE if staged else table.name.sql, tuple(table.column(name) for name in columns), "")
+        if self._request.max_errors:
+            return TolerantLoad(self._server(source, into), source, self._rejects, self._count).run()
+        self._session.execute("SAVEPOINT tradewind_part")
+        text = Rendered(source, lambda data: self._count(data, 0))
+        into = Into(into.table, into.columns, text.text.delimiter.decode())
+        rows = 0
+        self._count(len(source.header), 0)
+        try:
+            # Fields that are empty and quoted cost the server a fifth more: the records before the first are spared.
+            if text.begin(stops=into.forces):
+                rows = self._bulk.load(into, text, forced=False)
+            if text.begin(stops=False):
+                rows += self._bulk.load(into, text, forced=True)
+        except DataError as error:
+            if error.source:
+                raise
+            raise self._named(error, rows, part, into) from error
+        self._progress.add(rows=rows)
+        return rows
+
+    def _named(self, error: DataError, rows: int, part: Part, into: Into) -> DataError:
+        """Return an error with its file and line."""
+        if error.line is None:
+            return self._searched(part, into) or located(error, part.name, None)
+        with contextlib.closing(open_csv(part)) as source:
+            return located(error, part.name, line_of(source, rows + error.line))
+
+    def _searched(self, part: Part, into: Into) -> DataError | None:
+        """Load the file again, to find the record that the server did not name."""
+        self._session.execute("ROLLBACK TO SAVEPOINT tradewind_part")
+        with contextlib.closing(open_csv(part)) as source:
+            try:
+                TolerantLoad(self._server(source, into), source, Rejects(None, 0), lambda data, rows: None).run()
+            except DataError as error:
+                return error.__cause__ if isinstance(error.__cause__, DataError) else error
+        return None
+
+    def _server(self, source: CsvInput, into: Into) -> LoadedBlocks:
+        text = TextFormat(source)
+        into = Into(into.table, into.columns, text.delimiter.decode())
+
+        def load(block: Block) -> int:
+            forced = into.forces and text.has_empty_quotes(block)
+            return self._bulk.load(into, _Records(text.render(block)), forced=forced)
+
+        return LoadedBlocks(self._session.execute, load, source.name)

@@ -1,0 +1,108 @@
+# ruff: noqa: S608 (names are parsed and quoted, values are bound)
+"""Merging staged rows into a table: new keys are inserted, changed rows are updated, equal ones are left alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tradewind.hooks.errors import DataError
+from tradewind.mysql.catalog import Column, Table
+from tradewind.mysql.names import listed, quoted
+from tradewind.operators.names import shown
+from tradewind.operators.table_load import Merged
+
+if TYPE_CHECKING:
+    from tradewind.mysql.session import MySqlSession
+
+STAGE = "`tradewind_stage`"
+# Characters of a long text that the stage's index holds: 3,072 bytes are all that InnoDB takes.
+_PREFIX = 64
+
+
+def stage_table(session: MySqlSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> None:
+    """Make the temporary table that takes the input; it has the target's types and NOT NULLs.
+
+    It is one statement: CREATE TEMPORARY TABLE alone does not commit the transaction, ALTER TABLE would.
+
+    :param session: the load's transaction; the table goes with its connection
+    :param table: the target
+    :param columns: the columns of the input
+    :param key: those that identify a row
+    """
+    indexed = ", ".join(_indexed(table.column(name)) for name in key)
+    session.execute(
+        f"CREATE TEMPORARY TABLE {STAGE} (KEY tradewind_key ({indexed})) ENGINE=InnoDB "
+        f"AS SELECT {listed(columns)} FROM {table.name.sql} WHERE FALSE"
+    )
+
+
+def _indexed(column: Column) -> str:
+    return quoted(column.name) + (f"({_PREFIX})" if column.long else "")
+
+
+def merge(session: MySqlSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+    """Merge the staged rows.
+
+    :param session: the load's transaction
+    :param table: the target
+    :param columns: the columns of the input
+    :param key: those that identify a row
+    :raises DataError: where a key is NULL or stands twice, in the input or in the table
+    """
+    _refuse_nulls(session, key)
+    _refuse_duplicates(session, key)
+    same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
+    if not any(index <= frozenset(key) for index in table.unique):
+        _refuse_ambiguous(session, table, key, same)
+    updated = 0
+    if changing := [name for name in columns if name not in key]:
+        sets = ", ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in changing)
+        differs = " OR ".join(_differs(table.column(name)) for name in changing)
+        updated = session.execute(f"UPDATE {table.name.sql} t JOIN {STAGE} s ON {same} SET {sets} WHERE {differs}")
+    known = session.execute(f"DELETE s FROM {STAGE} s JOIN {table.name.sql} t ON {same}")
+    inserted = session.execute(
+        f"INSERT INTO {table.name.sql} ({listed(columns)}) SELECT {listed(columns)} FROM {STAGE}"
+    )
+    return Merged(inserted, updated, known - updated)
+
+
+def _differs(column: Column) -> str:
+    one, other = f"t.{quoted(column.name)}", f"s.{quoted(column.name)}"
+    if column.text:  # a collation may find texts equal that are not
+        return f"NOT (CAST({one} AS BINARY) <=> CAST({other} AS BINARY))"
+    return f"NOT ({one} <=> {other})"
+
+
+def _refuse_nulls(session: MySqlSession, key: tuple[str, ...]) -> None:
+    counts = ", ".join(f"COUNT(*) - COUNT({quoted(name)})" for name in key)
+    for name, count in zip(key, session.query(f"SELECT {counts} FROM {STAGE}")[0], strict=True):
+        if count:
+            raise DataError(f"key: column {name!r} is NULL in {count:,} records of the input", column=name)
+
+
+def _refuse_duplicates(session: MySqlSession, key: tuple[str, ...]) -> None:
+    twice = f"SELECT {listed(key)}, COUNT(*) FROM {STAGE} GROUP BY {listed(key)} HAVING COUNT(*) > 1"
+    rows = session.query(f"{twice} LIMIT 3")
+    if rows:
+        [(keys,)] = session.query(f"SELECT COUNT(*) FROM ({twice}) AS twice")
+        examples = "; ".join(f"({shown([str(v) for v in row[:-1]])}) {row[-1]} times" for row in rows)
+        raise DataError(
+            f"key ({shown(key)}) is not unique in the input: {keys:,} keys stand more than once: {examples}",
+            column=key[0],
+            value=", ".join(str(value) for value in rows[0][:-1])[:200],
+        )
+
+
+def _refuse_ambiguous(session: MySqlSession, table: Table, key: tuple[str, ...], same: str) -> None:
+    keys = ", ".join(f"s.{quoted(name)}" for name in key)
+    rows = session.query(
+        f"SELECT {keys}, COUNT(*) FROM {STAGE} s JOIN {table.name.sql} t ON {same} "
+        f"GROUP BY {keys} HAVING COUNT(*) > 1 LIMIT 1"
+    )
+    if rows:
+        value = ", ".join(str(value) for value in rows[0][:-1])
+        raise DataError(
+            f"key ({shown(key)}) is not unique in table {table.name}: ({value}) stands there {rows[0][-1]} times",
+            column=key[0],
+            value=value[:200],
+        )

@@ -1,0 +1,104 @@
+"""MySQL's and MariaDB's tables as the ends of a copy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tradewind.mysql.names import TableName
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading
+from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.progress import Progress
+from tradewind.operators.sql_table import SqlTable
+
+if TYPE_CHECKING:
+    from tradewind.hooks.work import Work
+    from tradewind.mysql.hooks import MySqlHook
+
+
+class MySqlTable(SqlTable):
+    """A table in MySQL or MariaDB, to be loaded by ``LOAD DATA LOCAL`` or unloaded.
+
+    A load is one transaction together with its entry in the ledger, a table beside the target: a try that is killed
+    leaves nothing, a retry after success loads nothing. What does not fit is an error, though LOAD DATA would skip or
+    bend it. The columns of the input are matched to the table's by name. In columns of numbers, dates, times and
+    booleans an empty field is NULL even if it is quoted; times with a zone become UTC. Where the server does not allow
+    LOAD DATA LOCAL, rows go by INSERT. MySQL commits when a table is made: a try that is killed right after it made
+    one (``create=True``) leaves it empty.
+
+    :param table: the table, as SQL writes it: ``flights``, ``staging.flights``, ``staging.`Flights 2013```
+    :param conn_id: Airflow's connection
+    :param ledger: the ledger's table, ``tradewind_ledger`` in the target's database by default
+    :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
+    """
+
+    _hook: MySqlHook | None = None
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        conn_id: str = "mysql_default",
+        ledger: str | None = None,
+        ledger_days: int = LEDGER_DAYS,
+    ) -> None:
+        super().__init__(table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days)
+
+    def check_name(self, text: str) -> None:
+        """Refuse what is no name of a table."""
+        TableName.parse(text)
+
+    def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
+        """Load all of the input, or nothing, once for each token."""
+        from tradewind.mysql.loading import Load
+
+        name = TableName.parse(self.table)
+        ledger = TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, name.schema)
+        hook = self._connect()
+        load: Load | None = None
+        result: CopyResult | None = None
+        try:
+            with hook.session(request.work) as session:
+                load = Load(session, name, ledger, self.ledger_days, reading, request, progress)
+                result = load.run()
+        finally:
+            if load is not None and load.created and (result is None or result.loaded_before):
+                self._undo(load.name)
+        return result
+
+    def cancel(self) -> None:
+        """Stop what runs in the server; called from another thread or a signal handler."""
+        if self._hook is not None:
+            self._hook.cancel()
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Reading]:
+        """Find the table; its rows are read in one snapshot."""
+        from tradewind.mysql.unloading import table_reading
+
+        yield table_reading(self._connect(), work, self.describe(), TableName.parse(self.table))
+
+    def openlineage_dataset(self) -> tuple[str, str] | None:
+        """Return OpenLineage's namespace and name of the table."""
+        try:
+            conn = self._connect().connection
+        except Exception:
+            return None
+        name = TableName.parse(self.table)
+        return f"mysql://{conn.host or 'localhost'}:{conn.port or 3306}", f"{name.schema or conn.schema}.{name.table}"
+
+    def _connect(self) -> MySqlHook:
+        # The hook imports Airflow's SQL base: an author's DAG does not pay for it.
+        from tradewind.mysql.hooks import MySqlHook
+
+        self._hook = MySqlHook(self.conn_id)
+        return self._hook
+
+    def _undo(self, name: TableName) -> None:
+        """Drop a table that was made for nothing; the load's own connection may be gone."""
+        from tradewind.mysql.creating import drop_if_empty
+
+        with contextlib.suppress(Exception), self._connect().session() as session:
+            drop_if_empty(session, name)
