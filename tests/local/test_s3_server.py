@@ -105,7 +105,7 @@ def test_content_lies_in_files_not_in_memory(tmp_path: Path) -> None:
     with S3Server(tmp_path) as server:
         client = server.client()
         client.create_bucket(Bucket="plain")
-        for number in range(10):  # what the requests of some threads take at once, the allocator keeps
+        for number in range(10):  # what the first requests import and keep
             client.put_object(Bucket="plain", Key=f"first-{number}", Body=part)
         before = resident(server)
         for number in range(40):

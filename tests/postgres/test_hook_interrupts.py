@@ -14,6 +14,8 @@ import pytest
 from tests.fix_postgres import Database, half_deaf_proxy, postgres_child
 from tests.postgres.sessions import once_it_sleeps, until_alone, until_it_sleeps
 from tradewind.hooks.errors import ConnectionFailed, TimedOut, TransientError
+from tradewind.postgres import session as session_module
+from tradewind.postgres.cancel import CancelRequest
 from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.hooks import PostgresHook
 
@@ -134,6 +136,48 @@ def test_nothing_runs_after_a_cancel(hook: PostgresHook, database: Database) -> 
     with pytest.raises(QueryCancelled, match="nothing more is run"):
         cancel_while_idle(hook)
     assert not database.query("SELECT to_regclass('t')")[0][0]
+
+
+def test_a_cancel_just_before_a_statement_begins_ends_it_at_once(
+    hook: PostgresHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal may come between the decision to run a statement and its first byte: there is nothing to wait for."""
+    cuts: list[object] = []
+    monkeypatch.setattr("tradewind.postgres.session.PostgresSession._shut_down", cuts.append)
+    real = session_module.interruptible
+
+    def late(call: Callable[[], object], stop: Callable[[], None]) -> object:
+        hook.cancel()
+        return real(call, stop)
+
+    def run() -> None:
+        with hook.session() as session:
+            monkeypatch.setattr(session_module, "interruptible", late)
+            session.execute("SELECT pg_sleep(60)")
+
+    with pytest.raises(QueryCancelled, match="nothing more is run"):
+        run()
+    assert not cuts
+
+
+def test_a_cancel_that_overtakes_its_statement_is_sent_again(
+    hook: PostgresHook, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts: list[object] = []
+    monkeypatch.setattr("tradewind.postgres.session.PostgresSession._shut_down", cuts.append)
+    sent: list[float] = []
+    real = CancelRequest.send
+
+    def first_is_lost(request: CancelRequest) -> None:
+        sent.append(time.monotonic())
+        if len(sent) > 1:
+            real(request)
+
+    monkeypatch.setattr(CancelRequest, "send", first_is_lost)
+    with once_it_sleeps(database, hook.cancel), pytest.raises(QueryCancelled):
+        sleep(hook)
+    assert len(sent) > 1
+    assert not cuts
 
 
 def test_what_a_reader_raises_comes_back_and_the_copy_is_undone(hook: PostgresHook, database: Database) -> None:

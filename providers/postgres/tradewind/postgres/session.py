@@ -11,6 +11,7 @@ import contextlib
 import io
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -28,6 +29,8 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 # How long a cancelled call may take to come back before its socket is shut down, in seconds.
 CANCEL_PATIENCE = 3.0
+# How long it is waited for until the server is asked again: a request that overtakes the statement ends nothing.
+_ASK_AGAIN = 0.25
 # psycopg2's own 8 KiB cost three times the CPU of this.
 COPY_CHUNK = 1 << 18
 
@@ -203,9 +206,7 @@ class PostgresSession:
         if self.conn.closed or self._idle.is_set():
             return
         if first:
-            request = threading.Thread(target=self._request.send, name="tradewind-postgres-cancel", daemon=True)
-            request.start()
-            request.join(CANCEL_PATIENCE)
+            self._ask_to_cancel()
         if not self._cut and not self._idle.wait(CANCEL_PATIENCE):
             self._cut = True
             self._shut_down()
@@ -233,18 +234,31 @@ class PostgresSession:
         self.rowcount = cur.rowcount
 
     def _blocking(self, call: Callable[[], T]) -> T:
-        if self.cancelled:
-            raise QueryCancelled(f"{self.describe}: cancelled, nothing more is run")
+        self._refuse_cancelled()
 
         def run() -> T:
+            # Busy first, then a look at the request: whichever comes second, this or cancel(), sees the other.
+            self._idle.clear()
             try:
+                self._refuse_cancelled()
                 return call()
             finally:
                 self._idle.set()
 
-        self._idle.clear()
         with translated(self.describe, self._secrets):
             return interruptible(run, self.cancel)
+
+    def _refuse_cancelled(self) -> None:
+        if self.cancelled:
+            raise QueryCancelled(f"{self.describe}: cancelled, nothing more is run")
+
+    def _ask_to_cancel(self) -> None:
+        deadline = time.monotonic() + CANCEL_PATIENCE
+        while not self._idle.is_set() and (left := deadline - time.monotonic()) > 0:
+            request = threading.Thread(target=self._request.send, name="tradewind-postgres-cancel", daemon=True)
+            request.start()
+            request.join(left)
+            self._idle.wait(min(_ASK_AGAIN, left))
 
     def _shut_down(self) -> None:
         # A server that waits for COPY data takes no cancel request: the end of its connection it does see.
