@@ -13,11 +13,11 @@ import pytest
 from tests.amazon.test_s3_hook import ODD, refusing
 from tests.amazon.test_s3_streams import uploads
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
-from tradewind.amazon.s3.compression import COMPRESSIONS
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged
+from tradewind.operators.compression import COMPRESSIONS
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyResult

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from tests.fix_proxy import Faults, Proxy
-from tradewind.amazon.s3.compression import COMPRESSIONS, compressor
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN, part_size
 from tradewind.hooks.errors import ConnectionFailed, DataError, SourceChanged, Superseded
+from tradewind.operators.compression import COMPRESSIONS, compressor
 
 pytestmark = pytest.mark.anywhere
 
@@ -279,3 +279,29 @@ def test_a_reader_that_is_closed_early_ends_its_thread(s3_hook: S3Hook, bucket: 
 
 def uploads(hook: S3Hook, bucket: str) -> list[str]:
     return [found["Key"] for found in hook.client().list_multipart_uploads(Bucket=bucket).get("Uploads", ())]
+
+
+def test_a_range_is_read_from_anywhere(s3_hook: S3Hook, bucket: str) -> None:
+    data = random.Random(5).randbytes(300_000)
+    s3_hook.put(bucket, "k", data)
+    for offset, length in ((0, 10), (5, 0), (299_990, 100), (1000, 280_000), (299_999, 1)):
+        assert s3_hook.read_range(bucket, "k", offset, length) == data[offset : offset + length]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_range_goes_on_after_a_break(s3_hook: S3Hook, bucket: str, through: Through, seed: int) -> None:
+    data = random.Random(seed).randbytes(3_000_000)
+    s3_hook.put(bucket, "k", data)
+    hook, proxy = through(Faults(drop_answer=0.7, within=1_000_000), seed)
+
+    assert hook.read_range(bucket, "k", 77, 2_900_000) == data[77 : 77 + 2_900_000]
+    assert proxy.made["drops"] > 0 or proxy.made["requests"] == 1
+
+
+def test_a_range_of_another_version_is_refused(s3_hook: S3Hook, bucket: str) -> None:
+    s3_hook.put(bucket, "k", b"old")
+    etag = s3_hook.head(bucket, "k").etag
+    s3_hook.put(bucket, "k", b"new")
+
+    with pytest.raises(SourceChanged):
+        s3_hook.read_range(bucket, "k", 0, 2, etag=etag)

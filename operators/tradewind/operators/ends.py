@@ -14,7 +14,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
@@ -150,7 +151,10 @@ class CopyResult:
 
 
 class Sink(ABC):
-    """A file that is being written: it appears whole at ``commit`` or not at all."""
+    """A file that is being written: it appears whole at ``commit`` or not at all.
+
+    Leaving a ``with`` block commits, on an exception it aborts.
+    """
 
     name: str
 
@@ -165,6 +169,17 @@ class Sink(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Leave nothing behind; never raises."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
 
 
 class End(ABC):

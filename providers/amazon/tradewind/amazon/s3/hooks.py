@@ -7,9 +7,9 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from tradewind.amazon.hooks import AwsHook
-from tradewind.amazon.s3.compression import INFER
 from tradewind.amazon.s3.locations import S3Location, S3Object, literal_prefix, matcher, parse_s3_url
 from tradewind.hooks.errors import AccessDenied, DataError, InvalidArgument, NotFound, TradewindError
+from tradewind.operators.compression import INFER
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.reading import S3Reader
@@ -111,6 +111,18 @@ class S3Hook(AwsHook):
         from tradewind.amazon.s3.reading import S3Reader
 
         return S3Reader(self, bucket, key, etag=etag, compression=compression, on_bytes=on_bytes)
+
+    def read_range(self, bucket: str, key: str, offset: int, length: int, *, etag: str | None = None) -> bytes:
+        """Read bytes from anywhere in an object, going on where a connection breaks; fewer only at its end.
+
+        :param offset: of the first byte, within the object
+        :param etag: the very object that must be read, any by default
+        """
+        from tradewind.amazon.s3.reading import Body
+
+        if length <= 0:
+            return b""
+        return b"".join(Body(self, bucket, key, etag, start=offset, stop=offset + length).chunks())
 
     def write(
         self,

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import PreconditionFailed, classify
-from tradewind.amazon.s3.compression import decompressed, infer
 from tradewind.hooks.errors import ConnectionFailed, SourceChanged, TradewindError, TransientError
+from tradewind.operators.compression import decompressed, infer
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
@@ -38,15 +38,20 @@ class Body:
 
     :param hook: gives the client
     :param etag: the very object that must be read; by default the one the first answer names
+    :param start: the offset of the first byte
+    :param stop: the offset of the byte after the last one, None for all
     """
 
-    def __init__(self, hook: S3Hook, bucket: str, key: str, etag: str | None = None) -> None:
+    def __init__(
+        self, hook: S3Hook, bucket: str, key: str, etag: str | None = None, *, start: int = 0, stop: int | None = None
+    ) -> None:
         self._hook = hook
         self._bucket = bucket
         self._key = key
         self.etag = etag
         self.size: int | None = None
-        self.position = 0
+        self.position = start
+        self._stop = stop
         self._stream: Any = None
         self._breaks = 0
         self._good = 0
@@ -91,8 +96,9 @@ class Body:
         arguments: dict[str, Any] = {"Bucket": self._bucket, "Key": self._key}
         if self.etag:
             arguments["IfMatch"] = self.etag
-        if self.position:
-            arguments["Range"] = f"bytes={self.position}-"
+        if self.position or self._stop is not None:
+            last = "" if self._stop is None else self._stop - 1
+            arguments["Range"] = f"bytes={self.position}-{last}"
         answer = self._hook.client().get_object(**arguments)
         start = _start(answer.get("ContentRange"))
         if start != self.position:

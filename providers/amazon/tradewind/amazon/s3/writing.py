@@ -6,12 +6,11 @@ import io
 import threading
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import error_code
-from tradewind.amazon.s3.compression import compressor, infer
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Superseded, TradewindError, TransientError
+from tradewind.operators.compression import compressor, infer
 from tradewind.operators.ends import Sink
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ def part_size(number: int) -> int:
 class S3Writer(Sink):
     """Write an object: by one PutObject where it is smaller than a part, else by parts, completed last.
 
-    Uploads of the same key that a killed try left are aborted at the start, so that nobody pays for them. Leaving the
-    ``with`` block commits, on an exception it aborts.
+    Uploads of the same key that a killed try left are aborted at the start, so that nobody pays for them.
 
     :param hook: gives the client
     :param token: the name of the work, kept in the object's metadata
@@ -120,17 +118,6 @@ class S3Writer(Sink):
             return
         self._finish()
         self._parts.abort()
-
-    def __enter__(self) -> S3Writer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.abort()
 
     def _hand_over(self) -> None:
         """Compress in a thread of its own, for zlib lets others run meanwhile."""

@@ -150,7 +150,5 @@ def _zstandard() -> Any:
     try:
         import zstandard
     except ImportError as error:
-        raise InvalidArgument(
-            "zstd needs the package zstandard: install tradewind-amazon[zstd], or use gzip"
-        ) from error
+        raise InvalidArgument("zstd needs the package zstandard: install tradewind[zstd], or use gzip") from error
     return zstandard

@@ -1,0 +1,331 @@
+"""Files as the ends of a copy, wherever they are stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+
+from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.operators.compression import INFER, check_compression, infer
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
+from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
+from tradewind.operators.progress import Progress
+from tradewind.operators.storage import Storage, StoredFile
+
+if TYPE_CHECKING:
+    from tradewind.hooks.work import Work
+
+
+class FileOptions(TypedDict, total=False):
+    """What every file's declaration takes, whatever its store; see :class:`FileEnd`."""
+
+    compression: str | None
+    dialect: CsvDialect | None
+    delimiter: str | None
+    quote: str | None
+    escape: str | None
+    null: str | None
+    header: bool | None
+    encoding: str | None
+    columns: Sequence[str] | None
+    allow_empty: bool
+    wildcard_match: bool | None
+
+
+class FileEnd(Source, FileTarget):
+    """Files of a store: one, several, or all that match a wildcard.
+
+    As a target it is one file, which is always written whole: ``append`` and ``replace`` mean the same to it, and a
+    retry writes the same bytes again.
+
+    :param compression: gzip, zstd, bz2, xz, None, or ``infer`` from the name's ending
+    :param dialect: how the CSV is written; or by the single arguments that follow
+    :param delimiter: one character between fields
+    :param quote: one character around fields
+    :param escape: the character that escapes a quote within quotes; the quote itself by default
+    :param null: the unquoted text that stands for NULL
+    :param header: whether the first record names the columns; by default it does where ``columns`` is not given
+    :param encoding: a Python codec's name
+    :param columns: the names of the fields in order; they win over a header
+    :param allow_empty: whether a pattern that matches nothing is zero rows instead of an error
+    :param wildcard_match: True takes every name for a pattern, False none; None those that hold a ``*``
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("compression", "columns")
+    modes: ClassVar[frozenset[Mode]] = frozenset(("append", "replace"))
+    place: ClassVar[str] = "url"
+    """The argument that says where the files are."""
+    store: ClassVar[str] = "the store"
+    """The store's name, for the plan."""
+    noun: ClassVar[str] = "file"
+    """What the store calls a file."""
+    waiting: ClassVar[str] = ""
+    """How to wait for a file, for the message that there is none."""
+
+    def __init__(
+        self,
+        *,
+        compression: str | None = INFER,
+        dialect: CsvDialect | None = None,
+        delimiter: str | None = None,
+        quote: str | None = None,
+        escape: str | None = None,
+        null: str | None = None,
+        header: bool | None = None,
+        encoding: str | None = None,
+        columns: Sequence[str] | None = None,
+        allow_empty: bool = False,
+        wildcard_match: bool | None = None,
+    ) -> None:
+        self.compression = compression
+        self.columns = columns
+        self.allow_empty = allow_empty
+        self.wildcard_match = wildcard_match
+        if header is None and dialect is None:
+            header = columns is None
+        single = {
+            "delimiter": delimiter,
+            "quote": quote,
+            "escape": escape,
+            "null": null,
+            "header": header,
+            "encoding": encoding,
+        }
+        given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
+        self.dialect = replace(dialect, **given) if dialect else CsvDialect(**given)
+        self._sink: Sink | None = None
+
+    # what a store adds
+
+    @abstractmethod
+    def storage(self) -> Storage:
+        """Connect to the store."""
+
+    @abstractmethod
+    def parse_url(self, text: str) -> str:
+        """Return a file's URL, or a pattern's, in the one way in which the store writes it.
+
+        :raises InvalidArgument: where it is none
+        """
+
+    @abstractmethod
+    def is_pattern(self, url: str) -> bool:
+        """Say whether a URL is a pattern."""
+
+    # the declaration
+
+    def describe(self) -> str:
+        """Name the file, or the first of several."""
+        urls = self.urls()
+        return urls[0] if len(urls) == 1 else f"{urls[0] if urls else 'no file'} and {len(urls) - 1} more"
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
+        given = getattr(self, self.place)
+        if not isinstance(given, str | Sequence):
+            return  # the output of another task: it is known when the task runs
+        if not self.urls():
+            raise InvalidArgument(f"{self.place} is an empty list: name a file at least")
+        for url in self.urls():
+            if not isinstance(url, str):
+                raise InvalidArgument(f"{self.place} must be a string or a list of strings, not {url!r}")
+            if not templated(url):
+                self.parse_url(url)
+        if self.compression is None or not templated(self.compression):
+            check_compression(self.compression)
+        if isinstance(self.columns, str) and not templated(self.columns):
+            raise InvalidArgument(f"columns must be a list of names, not the text {self.columns!r}")
+
+    def assets(self) -> list[str]:
+        """Return the files' URIs; templates and patterns are left out."""
+        return [url for url in self.urls() if not templated(url) and not self.is_pattern(self.parse_url(url))]
+
+    def urls(self) -> list[str]:
+        """Return what was given, as a list."""
+        given = getattr(self, self.place)
+        if isinstance(given, str):
+            return [given]
+        return list(given) if isinstance(given, Sequence) else [str(given)]
+
+    def file_format(self) -> FileFormat:
+        """Return how the rows lie in the files."""
+        return CsvFormat(self.dialect, None if self.columns is None else tuple(self.columns))
+
+    # as a source
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Reading]:
+        """Find the files.
+
+        :raises NotFound: where one is not there, or a pattern matches nothing
+        """
+        self.check()
+        storage = self.storage()
+        yield FileReading(storage, self._find(storage), self.file_format(), self.compression)
+
+    def _find(self, storage: Storage) -> list[StoredFile]:
+        found: dict[str, StoredFile] = {}
+        for url in map(self.parse_url, self.urls()):
+            if not self.is_pattern(url):
+                found[url] = storage.find(url)
+                continue
+            matches = list(storage.match(url))
+            if not matches and not self.allow_empty:
+                raise NotFound(f"no {self.noun} matches {url}: {self.waiting}or set allow_empty=True")
+            found.update({match.url: match for match in matches})
+        return [found[url] for url in sorted(found)]
+
+    # as a target
+
+    def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
+        """Write all parts into the file; it appears whole or not at all."""
+        url = self._target()
+        token = request.token(reading.fingerprint)
+        storage = self.storage()
+        same = self._copied_within(storage, reading, url)
+        if same is not None and isinstance(reading, FileReading):
+            reading.storage.copy(same, url, token=token)
+            progress.add(same.size)
+            return CopyResult(bytes=same.size, files=[url], plan=f"copied within {self.store} to {url}", counted=False)
+        return self._stream(storage, reading, url, token, progress)
+
+    def _stream(self, storage: Storage, reading: Reading, url: str, token: str, progress: Progress) -> CopyResult:
+        layout = self.file_format()
+        size, rows = 0, 0
+        counted = True
+        with self._open(storage, url, token) as sink:
+            renamed = isinstance(reading, FileReading) and reading.renames
+            for data, known in layout.written(reading.parts(layout.asked()), renamed=renamed):
+                sink.write(data)
+                size += len(data)
+                counted = counted and known is not None
+                rows += known or 0
+                progress.add(len(data), rows=known or 0)
+        self._sink = None
+        rows = rows if counted else 0
+        return CopyResult(rows=rows, inserted=rows, bytes=size, files=[url], plan=f"streamed to {url}", counted=counted)
+
+    def open_sink(self, work: Work, suffix: str = "") -> Sink:
+        """Open the file for writing.
+
+        :param suffix: put before the endings of its name
+        """
+        folder, slash, name = self._target().rpartition("/")
+        stem, dot, endings = name.partition(".")
+        url = f"{folder}{slash}{stem}{suffix}{dot}{endings}"
+        return self._open(self.storage(), url, work.token(url))
+
+    def cancel(self) -> None:
+        """Abort a file that is being written; called from another thread or a signal handler."""
+        sink = self._sink
+        if sink is not None:
+            # A thread of its own: the interrupted one may hold a lock. What is left, the next try aborts.
+            aborting = threading.Thread(target=sink.abort, name="tradewind-abort", daemon=True)
+            aborting.start()
+            aborting.join(10)
+
+    def _open(self, storage: Storage, url: str, token: str) -> Sink:
+        self._sink = storage.write(url, token=token, compression=infer(self.compression, url))
+        return self._sink
+
+    def _target(self) -> str:
+        urls = self.urls()
+        if len(urls) != 1:
+            raise InvalidArgument(f"a target is one file, not {len(urls)}: give one {self.place}")
+        url = self.parse_url(urls[0])
+        if self.is_pattern(url):
+            raise InvalidArgument(f"{urls[0]} is a pattern: a target is one file, or set wildcard_match=False")
+        return url
+
+    def _copied_within(self, storage: Storage, reading: Reading, url: str) -> StoredFile | None:
+        """Return the one file that the store itself can copy, since nothing about it has to change."""
+        if not isinstance(reading, FileReading) or len(reading.found) != 1 or reading.renames:
+            return None
+        file = reading.found[0]
+        same_bytes = reading.compression_of(file) == infer(self.compression, url)
+        if not same_bytes or file.url == url or reading.layout != self.file_format():
+            return None
+        return file if reading.storage.reaches(storage) else None
+
+
+class FileReading(Reading):
+    """Files that were found, each of a size and a version.
+
+    :param storage: where they are
+    :param found: in the order in which they are read
+    :param layout: how the rows lie in them
+    :param compression: how they are compressed, or ``infer``
+    """
+
+    def __init__(
+        self, storage: Storage, found: Sequence[StoredFile], layout: FileFormat, compression: str | None
+    ) -> None:
+        self.storage = storage
+        self.found = found
+        self.layout = layout
+        self._compression = compression
+        self._read_bytes = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the files by place, version and size, and how they are read."""
+        files = [(file.url, file.version, file.size) for file in self.found]
+        how = [repr(self.layout), self._compression]
+        return hashlib.sha256(json.dumps([files, how]).encode()).hexdigest()
+
+    @property
+    def renames(self) -> bool:
+        """Whether names were given that win over the files' headers."""
+        return isinstance(self.layout, CsvFormat) and self.layout.columns is not None
+
+    @property
+    def total_bytes(self) -> int:
+        """How many bytes the files have."""
+        return sum(file.size for file in self.found)
+
+    @property
+    def read_bytes(self) -> int:
+        """How many of them are read so far."""
+        return self._read_bytes
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The files' URLs."""
+        return [file.url for file in self.found]
+
+    def compression_of(self, file: StoredFile) -> str | None:
+        """Return how a file is compressed."""
+        return infer(self._compression, file.url)
+
+    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+        """Yield the files; their bytes come as they are, in the dialect they are in."""
+        for file in self.found:
+            yield self.layout.part(self._access(file))
+
+    def _access(self, file: StoredFile) -> FileAccess:
+        read = partial(self.storage.read, file, compression=self.compression_of(file), on_bytes=self._count)
+        return FileAccess(file.url, file.size, read, partial(self._read_at, file))
+
+    def _read_at(self, file: StoredFile, offset: int, length: int) -> bytes:
+        data = self.storage.read_at(file, offset, length)
+        self._count(len(data), len(data))
+        return data
+
+    def _count(self, wire: int, plain: int) -> None:
+        self._read_bytes += wire
+
+
+def templated(text: object) -> bool:
+    """Say whether a text is a template that is not rendered yet."""
+    return isinstance(text, str) and ("{{" in text or "{%" in text)

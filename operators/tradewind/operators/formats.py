@@ -1,0 +1,79 @@
+"""How rows lie in a file: one class for each format, whatever the store.
+
+A format turns the bytes of a file into a part of a copy, and the parts of a copy into the bytes of a file. What lies
+between is records of CSV, see :mod:`tradewind.operators.ends`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import Part, Readable
+
+
+@dataclass(frozen=True)
+class FileAccess:
+    """A file of a store, for its format to read.
+
+    :param name: its URL
+    :param size: its bytes as they are stored
+    :param open: opens the stream of its bytes, decompressed; calling it again begins anew
+    :param read_at: reads stored bytes, by offset and length; fewer only at the end of the file
+    """
+
+    name: str
+    size: int
+    open: Callable[[], Readable]
+    read_at: Callable[[int, int], bytes]
+
+
+class FileFormat(ABC):
+    """What a kind of file needs in order to be read and written; its ``repr`` is part of a source's fingerprint."""
+
+    @abstractmethod
+    def asked(self) -> CsvDialect:
+        """Return the CSV that a source of rows is asked for, where a file of this format is written."""
+
+    @abstractmethod
+    def part(self, file: FileAccess) -> Part:
+        """Read a file.
+
+        :param file: the file; nothing of it is read before the part is opened, unless the format has to look
+        """
+
+    @abstractmethod
+    def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
+        """Yield the bytes of one file, each with the rows that became known by then, None where nobody counts them.
+
+        :param parts: what to write
+        :param renamed: whether the parts' columns are to stand in place of their headers
+        """
+
+
+@dataclass(frozen=True)
+class CsvFormat(FileFormat):
+    """Comma-separated values.
+
+    :param dialect: how they are written
+    :param columns: the names of the fields in order, None where a header names them
+    """
+
+    dialect: CsvDialect
+    columns: tuple[str, ...] | None = None
+
+    def asked(self) -> CsvDialect:
+        """Return the file's own dialect."""
+        return self.dialect
+
+    def part(self, file: FileAccess) -> Part:
+        """Hand out the bytes as they are, in the dialect they are in."""
+        return Part(file.name, file.open, self.dialect, self.columns, file.size)
+
+    def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
+        """Join the parts: one header, one dialect, whole records."""
+        from tradewind.operators.joining import joined
+
+        return joined(parts, self.dialect, renamed=renamed)
