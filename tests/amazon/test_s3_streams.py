@@ -274,7 +274,7 @@ def test_a_reader_that_is_closed_early_ends_its_thread(s3_hook: S3Hook, bucket: 
     stream.read(10)
     stream.close()
 
-    assert not [thread for thread in threading.enumerate() if thread.name == "s3-read-ahead"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "tradewind-read-ahead"]
 
 
 def uploads(hook: S3Hook, bucket: str) -> list[str]:

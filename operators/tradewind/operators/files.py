@@ -182,7 +182,7 @@ class FileEnd(Source, FileTarget):
                 continue
             matches = list(storage.match(url))
             if not matches and not self.allow_empty:
-                raise NotFound(f"no {self.noun} matches {url}: {self.waiting}or set allow_empty=True")
+                raise NotFound(f"no {self.noun} matches {url}: {self.waiting}set allow_empty=True")
             found.update({match.url: match for match in matches})
         return [found[url] for url in sorted(found)]
 

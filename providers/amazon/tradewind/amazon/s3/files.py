@@ -41,7 +41,7 @@ class S3File(FileEnd):
 
     template_fields: ClassVar[Sequence[str]] = ("url", "conn_id", "region_name", *FileEnd.template_fields)
     noun = "object"
-    waiting = "wait for it with S3KeySensor, "
+    waiting = "wait for it with S3KeySensor, or "
     store = "S3"
 
     def __init__(
