@@ -20,7 +20,8 @@ AWS = {"conn_type": "aws", "login": "test", "password": "test"}
 
 
 @cache
-def _loader() -> Any:
+def loader() -> Any:
+    """Return the reader of botocore's descriptions of services: each is parsed once, not for each client."""
     from botocore.loaders import create_loader
 
     return create_loader()
@@ -31,8 +32,8 @@ def s3_hook(s3_endpoint: str, connection: Callable[..., str], monkeypatch: pytes
     """Return a hook on the server, through the connection ``aws_default``."""
     from tradewind.amazon.s3.hooks import S3Hook
 
-    # The description of S3 is parsed once, not for each client: most of these tests' time.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: _loader())
+    # Most of these tests' time.
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     connection("aws_default", {**AWS, "extra": {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}})
     return S3Hook()
 

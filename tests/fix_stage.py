@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
 
+from tests.fix_mysql import Address
 from tests.flights import write_csv
 from tests.services import require
 from tests.stage import Stage
@@ -52,6 +54,16 @@ def stage(postgres_dsn: str, s3_endpoint: str) -> Iterator[Stage]:
             cursor.execute(f"drop database {name} with (force)")
     finally:
         admin.close()
+
+
+@pytest.fixture(scope="module")
+def full_stage(stage: Stage, mysql_address: Address) -> Iterator[Stage]:
+    """Give a MySQL database to one module too."""
+    name = f"stage_{secrets.token_hex(6)}"
+    mysql_address.query(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    place = f"{quote(mysql_address.user)}:{quote(mysql_address.password)}@{mysql_address.host}:{mysql_address.port}"
+    yield replace(stage, mysql=f"mysql://{place}/{name}")
+    mysql_address.query(f"DROP DATABASE {name}")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The servers that proofs and benchmarks run against, and what both ends look like from outside."""
+"""The servers that proofs and benchmarks run against, and what the ends look like from outside."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
 WAREHOUSE = "warehouse"
 LAKE = "lake"
+MART = "mart"
 BUCKET = "landing"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A PostgreSQL database and an S3 server.
+    """A PostgreSQL database, an S3 server, and a MySQL database where one is needed.
 
     :param dsn: the database as a libpq URI
     :param endpoint: the address of the S3 server
     :param bucket: a bucket that exists
+    :param mysql: the MySQL database as a URI, ``mysql://user:password@host:port/database``; empty for none
     """
 
     dsn: str
@@ -32,24 +34,16 @@ class Stage:
     access_key: str = "test"
     secret_key: str = "test"
     bucket: str = BUCKET
+    mysql: str = ""
 
     def connections(self) -> dict[str, str]:
-        """Return both ends as Airflow connections, in environment variables."""
-        url = urlsplit(self.dsn)
-        postgres = {
-            "conn_type": "postgres",
-            "host": url.hostname,
-            "port": url.port,
-            "login": unquote(url.username or ""),
-            "password": unquote(url.password or ""),
-            "schema": url.path.lstrip("/"),
-        }
+        """Return the ends as Airflow connections, in environment variables."""
         extra = {"endpoint_url": self.endpoint, "region_name": "us-east-1"}
         aws = {"conn_type": "aws", "login": self.access_key, "password": self.secret_key, "extra": extra}
-        return {
-            f"AIRFLOW_CONN_{WAREHOUSE.upper()}": json.dumps(postgres),
-            f"AIRFLOW_CONN_{LAKE.upper()}": json.dumps(aws),
-        }
+        made = {WAREHOUSE: _connection("postgres", self.dsn), LAKE: aws}
+        if self.mysql:
+            made[MART] = _connection("mysql", self.mysql)
+        return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in made.items()}
 
     def connect(self) -> Any:
         """Open a connection of the onlooker's own, in autocommit."""
@@ -58,6 +52,23 @@ class Stage:
         connection = psycopg2.connect(self.dsn, connect_timeout=10, application_name="onlooker")
         connection.autocommit = True
         return connection
+
+    def connect_mysql(self) -> Any:
+        """Open a connection of the onlooker's own to MySQL, in autocommit."""
+        import pymysql
+
+        url = urlsplit(self.mysql)
+        return pymysql.connect(
+            host=url.hostname,
+            port=url.port or 3306,
+            user=unquote(url.username or ""),
+            password=unquote(url.password or ""),
+            database=url.path.lstrip("/"),
+            connect_timeout=10,
+            read_timeout=120,
+            autocommit=True,
+            init_command="SET time_zone = '+00:00'",
+        )
 
     def client(self) -> S3Client:
         """Return a plain boto3 client."""
@@ -72,6 +83,18 @@ class Stage:
             aws_secret_access_key=self.secret_key,
             config=Config(connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}),
         )
+
+
+def _connection(kind: str, dsn: str) -> dict[str, Any]:
+    url = urlsplit(dsn)
+    return {
+        "conn_type": kind,
+        "host": url.hostname,
+        "port": url.port,
+        "login": unquote(url.username or ""),
+        "password": unquote(url.password or ""),
+        "schema": url.path.lstrip("/"),
+    }
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import cast
 
+from tradewind.hooks.errors import DataError
+
 # A buffer of C's between a driver's call for each row and the queue; at most eight of them wait.
 BUFFER = 1 << 18
 WAITING = 8
@@ -37,14 +39,20 @@ class CopyStream:
     :param run: runs the query into the file it is given; returns the number of rows
     :param stop: stops it from another thread
     :param end: lets go of the connection, called once when the query is over
+    :param name: what is read: data that the query itself cannot give is told as its, not as the target's
     """
 
     def __init__(
-        self, run: Callable[[io.BufferedWriter], int], stop: Callable[[], object], end: Callable[[], None]
+        self,
+        run: Callable[[io.BufferedWriter], int],
+        stop: Callable[[], object],
+        end: Callable[[], None],
+        name: str,
     ) -> None:
         self._run = run
         self._stop = stop
         self._end = end
+        self._name = name
         # A signal may interrupt the reader: Queue's locks, in Python, would be left in disorder, SimpleQueue's are C.
         self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(WAITING)
@@ -85,6 +93,9 @@ class CopyStream:
             rows = self._run(feed)
             feed.flush()
             self.rows = rows
+        except DataError as error:
+            error.source = error.source or self._name
+            self._failure = error
         except BaseException as error:
             self._failure = error
         finally:

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import pytest
 
 from tests.amazon.s3_sensors.waits import SECRET, Bucket
-from tests.fix_s3 import _loader
+from tests.fix_s3 import loader
 from tests.services import require
 from tests.services import s3 as s3_service
 from tradewind.amazon.s3 import triggers
@@ -47,7 +47,7 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
     monkeypatch.setattr(botocore.session.Session, "create_client", counting)
     # The description of S3 is parsed once, not for each client.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: _loader())
+    monkeypatch.setattr("botocore.session.createloader", lambda *_, **__: loader())
     return made
 
 

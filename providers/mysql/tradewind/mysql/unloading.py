@@ -145,7 +145,7 @@ class MySqlReading(Reading):
                 self._hook.log.info("%s: %s", self._name, notice)
             return count
 
-        return CopyStream(run, session.cancel, lambda: _end(session, stack))
+        return CopyStream(run, session.cancel, lambda: _end(session, stack), self._name)
 
     def _write(self, cur: Any, names: tuple[str, ...], dialect: CsvDialect, file: io.BufferedWriter) -> int:
         """Write the rows of a statement that runs; return their number."""

@@ -119,7 +119,9 @@ class PostgresReading(Reading):
             raise
         statement = copy_out_statement(query, dialect)
 
-        return CopyStream(lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack))
+        return CopyStream(
+            lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack), self._name
+        )
 
 
 def _end(session: PostgresSession, stack: ExitStack) -> None:
