@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.operators.fix_trees",
     "tests.fix_postgres",
     "tests.fix_mysql",
+    "tests.fix_tables",
     "tests.fix_proxy",
     "tests.fix_stage",
     "tests.fix_s3",

@@ -34,6 +34,10 @@ class Table(Protocol):
     def columns(self) -> Sequence[Column]:
         """Its columns in order."""
 
+    @property
+    def unique(self) -> frozenset[frozenset[str]]:
+        """The column sets of its unique indexes."""
+
 
 def match_columns(source: CsvInput, table: Table) -> tuple[str, ...]:
     """Find the table's column for each field of the input, by name: exactly, else whatever the case.
@@ -91,18 +95,32 @@ def check_key(key: tuple[str, ...], columns: tuple[str, ...], table: Table, sour
     :param source: the input, for messages
     :raises InvalidArgument: where the table or the input lacks one
     """
-    names = {column.name.casefold(): column.name for column in table.columns}
-    names |= {column.name: column.name for column in table.columns}
     found = []
     for name in key:
-        column = names.get(name) or names.get(name.casefold())
-        if column is None:
-            near = difflib.get_close_matches(name, list(names.values()), n=1)
-            hint = f": did you mean {near[0]!r}?" if near else f": it has {shown(list(names.values()))}"
-            raise InvalidArgument(f"key: table {table.name} has no column {name!r}{hint}")
+        try:
+            column = find_column(name, table)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"key: {error}") from None
         if column not in columns:
             raise InvalidArgument(f"key: {source} has no column {column!r}: it has {shown(columns)}")
         found.append(column)
     if len(set(found)) < len(found):
         raise InvalidArgument(f"key names a column twice: {shown(found)}")
     return tuple(found)
+
+
+def find_column(name: str, table: Table) -> str:
+    """Return a column's name as the table spells it: exactly, else whatever the case.
+
+    :param name: the name, as the author wrote it
+    :param table: the table
+    :raises InvalidArgument: where it has none of that name
+    """
+    names = {column.name.casefold(): column.name for column in table.columns}
+    names |= {column.name: column.name for column in table.columns}
+    column = names.get(name) or names.get(name.casefold())
+    if column is None:
+        near = difflib.get_close_matches(name, list(names.values()), n=1)
+        hint = f": did you mean {near[0]!r}?" if near else f": it has {shown(list(names.values()))}"
+        raise InvalidArgument(f"table {table.name} has no column {name!r}{hint}")
+    return column

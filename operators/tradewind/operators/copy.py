@@ -21,6 +21,7 @@ from tradewind.operators.ends import (
     Source,
     Target,
 )
+from tradewind.operators.expecting import Expectation, as_expectations
 from tradewind.operators.progress import Progress, megabytes
 
 if TYPE_CHECKING:
@@ -44,10 +45,12 @@ class CopyOperator(BaseOperator):
     :param reload: load even if this very input of this run was loaded before
     :param max_errors: how many bad records may be set aside into ``rejects`` before the copy fails
     :param rejects: the file that takes bad records, as ``S3File("s3://bucket/rejects/{{ ds }}.csv")``
+    :param expect: what must hold before the commit, as ``[RowCount(min=1), Unique("id")]`` (see
+        :mod:`tradewind.operators.expectations`): where something does not, nothing is committed
     :raises InvalidArgument: when the DAG is parsed, where the arguments cannot work together
     """
 
-    template_fields: Sequence[str] = ("source", "target", "key", "rejects")
+    template_fields: Sequence[str] = ("source", "target", "key", "rejects", "expect")
     ui_color = "#d7e8e4"
 
     def __init__(
@@ -61,6 +64,7 @@ class CopyOperator(BaseOperator):
         reload: bool = False,
         max_errors: int = 0,
         rejects: FileTarget | None = None,
+        expect: Expectation | Sequence[Expectation] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,6 +76,7 @@ class CopyOperator(BaseOperator):
         self.reload = reload
         self.max_errors = max_errors
         self.rejects = rejects
+        self.expect = expect
         self._reading: Reading | None = None
         self._result: CopyResult | None = None
         self._check()
@@ -86,6 +91,7 @@ class CopyOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Copy, and return what was done."""
         work = Work.from_context(context)
+        self._check_expectations()  # of rendered templates
         started = time.monotonic()
         with self.source.open(work) as reading:
             self._reading = reading
@@ -121,6 +127,7 @@ class CopyOperator(BaseOperator):
         self.source = copy.copy(self.source)
         self.target = copy.copy(self.target)
         self.rejects = copy.copy(self.rejects)
+        self.expect = [copy.copy(expectation) for expectation in as_expectations(self.expect)]
 
     def _request(self, work: Work) -> CopyRequest:
         rejects = self.rejects
@@ -132,6 +139,7 @@ class CopyOperator(BaseOperator):
             reload=self.reload,
             max_errors=self.max_errors,
             open_rejects=None if rejects is None else lambda: rejects.open_sink(work),
+            expect=as_expectations(self.expect),
             description=self._description,
         )
 
@@ -163,6 +171,7 @@ class CopyOperator(BaseOperator):
             end.check()
         self._check_mode()
         self._check_errors()
+        self._check_expectations()
         if self.create and not self.target.creates:
             raise InvalidArgument(f"create=True means nothing to {self.target!r}: leave it out")
 
@@ -190,6 +199,10 @@ class CopyOperator(BaseOperator):
             self.rejects.check()
         if self.max_errors and not self.target.creates:
             raise InvalidArgument(f"max_errors= means nothing to {self.target!r}: leave it out")
+
+    def _check_expectations(self) -> None:
+        for expectation in as_expectations(self.expect):
+            self.target.check_expectation(expectation)
 
     def _name_assets(self) -> None:
         """Add the ends to inlets and outlets, so that other DAGs can be scheduled on them."""

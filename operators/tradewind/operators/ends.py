@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.expecting import Expectation
 from tradewind.operators.progress import Progress
 
 Mode = Literal["append", "replace", "merge"]
@@ -99,6 +101,7 @@ class CopyRequest:
     :param reload: load even if the ledger says it is loaded
     :param max_errors: how many bad records may be set aside, 0 for none
     :param open_rejects: opens the sink that takes the bad records, or None
+    :param expect: what must hold before the commit
     :param description: the copy in a line, for messages
     """
 
@@ -109,6 +112,7 @@ class CopyRequest:
     reload: bool = False
     max_errors: int = 0
     open_rejects: Callable[[], Sink] | None = None
+    expect: tuple[Expectation, ...] = ()
     description: str = ""
 
     def token(self, fingerprint: str) -> str:
@@ -240,6 +244,19 @@ class Target(End):
 
         :raises DataError: where a record does not fit, with file, line, column and value
         """
+
+    def check_expectation(self, expectation: Expectation) -> None:
+        """Refuse what cannot be expected of this target; templates may not be rendered yet.
+
+        :param expectation: what must hold before the commit
+        :raises InvalidArgument: with what, which and what instead
+        """
+        expectation.check()
+        if expectation.needs_table:
+            raise InvalidArgument(
+                f"expect={expectation!r} looks at a table, which {self!r} is not: RowCount(min=, max=) can be "
+                "expected of it"
+            )
 
     @abstractmethod
     def cancel(self) -> None:

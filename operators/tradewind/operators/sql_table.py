@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import Source, Target
+from tradewind.operators.expecting import Expectation
 from tradewind.operators.ledger import LEDGER_DAYS
 
 
@@ -35,6 +36,12 @@ class SqlTable(Source, Target):
 
         :raises InvalidArgument: where it is none
         """
+
+    def check_expectation(self, expectation: Expectation) -> None:
+        """Refuse what names no tables or columns."""
+        expectation.check()
+        for text in expectation.names():
+            self.check_name(text)
 
     def describe(self) -> str:
         """Name the table and its connection."""

@@ -13,6 +13,7 @@ from tradewind.hooks.errors import DataError
 from tradewind.operators.columns import Table, check_key, match_columns
 from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.expecting import CheckedTable, verify
 from tradewind.operators.ledger import copy_token, reload_token
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects
@@ -127,6 +128,10 @@ class TableLoad(ABC, Generic[T]):
         """Merge the staged rows into the table."""
 
     @abstractmethod
+    def checked(self, table: T) -> CheckedTable:
+        """Return the table as expectations look at it."""
+
+    @abstractmethod
     def load_part(self, part: Part, source: CsvInput, table: T, columns: tuple[str, ...], *, staged: bool) -> int:
         """Load one file, into the table or into the stage; return the rows."""
 
@@ -145,6 +150,7 @@ class TableLoad(ABC, Generic[T]):
     def _write(self) -> CopyResult:
         parts = list(self._reading.parts())
         table = self.open_table(parts)
+        checked = self._prepared(table)
         write: Callable[[T, list[Part]], CopyResult] = {
             "append": self._append,
             "replace": self._replace,
@@ -154,7 +160,19 @@ class TableLoad(ABC, Generic[T]):
         result.bytes = self._bytes
         result.rejected = self._rejects.count
         result.files = list(self._reading.files)
+        if checked is not None:
+            verify(self._request.expect, result.rows, checked, str(table.name))
+            log.info("%s: all %s expectations hold", table.name, len(self._request.expect))
         return result
+
+    def _prepared(self, table: T) -> CheckedTable | None:
+        """Find what the expectations name, before the load has taken its time."""
+        if not self._request.expect:
+            return None
+        checked = self.checked(table)
+        for expectation in self._request.expect:
+            expectation.prepare(checked)
+        return checked
 
     def _append(self, table: T, parts: list[Part]) -> CopyResult:
         rows, _ = self._load_parts(table, parts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.bulk import Bulk, bulk
 from tradewind.mysql.catalog import Table, existing_table, full_name
+from tradewind.mysql.checking import Loaded
 from tradewind.mysql.creating import ensure_table
 from tradewind.mysql.faults import located
 from tradewind.mysql.ledger import Ledger
@@ -114,6 +115,10 @@ class Load(TableLoad[Table]):
     def _keep_out(self, table: Table) -> None:
         # Two merges of one new key, or two replaces, would each miss the other's rows. LOCK TABLES would commit.
         lock(self._session, f"write {table.name}")
+
+    def checked(self, table: Table) -> Loaded:
+        """Return the table as expectations look at it."""
+        return Loaded(self._session, table, self._request.key)
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
         """Load one file, into the table or into the stage; return the rows."""

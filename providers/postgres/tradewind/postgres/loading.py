@@ -14,6 +14,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
 from tradewind.postgres.catalog import Table, existing_table
+from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
@@ -93,6 +94,10 @@ class Load(TableLoad[Table]):
     def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
         """Merge the staged rows into the table."""
         return merge(self._session, table, columns, key)
+
+    def checked(self, table: Table) -> Loaded:
+        """Return the table as expectations look at it."""
+        return Loaded(self._session, table, self._request.key)
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
         """Load one file, into the table or into the stage; return the rows."""
