@@ -12,7 +12,10 @@ import pytest
 from tests.fix_copies import WORK, MemoryFiles, MemorySink, copy
 from tests.fix_postgres import Database
 from tests.fix_tables import Tables
+from tests.stage import LAKE, Stage
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, TradewindError
+from tradewind.operators.counting import RecordCounter
+from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expectations import Check, ForeignKey, Freshness, NotNull, RowCount, Unique, Values
 from tradewind.operators.expecting import Expectation
 
@@ -268,3 +271,51 @@ def test_they_are_rendered_for_each_task_alone(people: Tables, context: Callable
         else:
             assert operator.execute(run)["rows"] == 2
     assert repr(shared[0]) == "RowCount(min='{{ params.least }}')"
+
+
+FILES: dict[str, tuple[bytes, dict[str, Any], int]] = {
+    "quotes": (b'id,name\n1,"a\n""\nb"\n2,\n3,"x"', {}, 3),
+    "escapes": (b'id,name\n1,"a\\"\n\\\\"\n2,\n', {"escape": "\\"}, 2),
+    "bare CRs": (b"id\r1\r2\r", {}, 2),
+    "CRLFs and no header": (b'1\r\n"\n"\r\n3\r\n', {"columns": ["id"]}, 3),
+    "UTF-16": ("id\n1\nä\u0a0a\n".encode("utf-16-le"), {"encoding": "utf-16-le"}, 2),
+    "a header alone": (b"id\n", {}, 0),
+    "nothing": (b"", {}, 0),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_appears_only_with_the_rows_that_are_expected(
+    name: str, stage: Stage, connection: Callable[..., str], context: Callable[..., Any]
+) -> None:
+    from tradewind.amazon.s3.files import S3File
+    from tradewind.operators.copy import CopyOperator
+
+    body, how, count = FILES[name]
+    connection(LAKE, stage.connections()[f"AIRFLOW_CONN_{LAKE.upper()}"])
+    client, folder = stage.client(), f"s3://{stage.bucket}/{name.replace(' ', '-')}"
+    client.put_object(Bucket=stage.bucket, Key=f"{folder.rpartition('/')[2]}/in.csv", Body=body)
+
+    def run(expect: Expectation) -> Any:
+        source, target = (S3File(f"{folder}/{key}.csv", conn_id=LAKE, **how) for key in ("in", "out"))
+        operator = CopyOperator(task_id="t", source=source, target=target, expect=expect)
+        return operator.execute(context(operator))
+
+    with pytest.raises(DataError, match=f"{count} rows are loaded"):
+        run(RowCount(min=count + 1))
+    assert client.list_objects_v2(Bucket=stage.bucket, Prefix=f"{folder.rpartition('/')[2]}/out")["KeyCount"] == 0
+    assert "Uploads" not in client.list_multipart_uploads(Bucket=stage.bucket)
+    result = run(RowCount(min=count, max=count))
+    assert (result["rows"], result["counted"]) == (count, True)
+    key = f"{folder.rpartition('/')[2]}/out.csv"
+    assert client.get_object(Bucket=stage.bucket, Key=key)["Body"].read() == body
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_records_are_counted_wherever_the_bytes_are_cut(size: int) -> None:
+    for body, how, count in FILES.values():
+        given = {name: value for name, value in how.items() if name != "columns"}
+        counter = RecordCounter(CsvDialect(header="columns" not in how, **given))
+        for start in range(0, len(body), size):
+            counter.add(body[start : start + size])
+        assert counter.rows == count

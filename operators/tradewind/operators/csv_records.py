@@ -331,6 +331,15 @@ class Scanner:
             end = before
         return end
 
+    def count(self, data: bytes, line_end: bytes) -> int:
+        """Return how many records end in a block.
+
+        :param data: whole records
+        :param line_end: what ends a line
+        """
+        outside = b"".join(data.split(self._quote)[::2]) if self._doubled else self._quoted.sub(b"", data)
+        return outside.count(line_end)
+
     def _last_end_escaped(self, data: bytes, line_end: bytes) -> int:
         last = floor = 0
         for match in self._quoted.finditer(data):

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.operators.compression import INFER, check_compression, infer
+from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
+from tradewind.operators.expecting import verify
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
 from tradewind.operators.progress import Progress
 from tradewind.operators.storage import Storage, StoredFile
@@ -193,15 +195,24 @@ class FileEnd(Source, FileTarget):
         url = self._target()
         token = request.token(reading.fingerprint)
         storage = self.storage()
-        same = self._copied_within(storage, reading, url)
+        same = None if request.expect else self._copied_within(storage, reading, url)  # the store counts no rows
         if same is not None and isinstance(reading, FileReading):
             reading.storage.copy(same, url, token=token)
             progress.add(same.size)
             return CopyResult(bytes=same.size, files=[url], plan=f"copied within {self.store} to {url}", counted=False)
-        return self._stream(storage, reading, url, token, progress)
+        return self._stream(storage, reading, url, token, request, progress)
 
-    def _stream(self, storage: Storage, reading: Reading, url: str, token: str, progress: Progress) -> CopyResult:
+    def _stream(
+        self,
+        storage: Storage,
+        reading: Reading,
+        url: str,
+        token: str,
+        request: CopyRequest,
+        progress: Progress,
+    ) -> CopyResult:
         layout = self.file_format()
+        counter = RecordCounter(layout.dialect) if request.expect and isinstance(layout, CsvFormat) else None
         size, rows = 0, 0
         counted = True
         with self._open(storage, url, token) as sink:
@@ -209,9 +220,14 @@ class FileEnd(Source, FileTarget):
             for data, known in layout.written(reading.parts(layout.asked()), renamed=renamed):
                 sink.write(data)
                 size += len(data)
+                if counter is not None:
+                    counter.add(data)
                 counted = counted and known is not None
                 rows += known or 0
                 progress.add(len(data), rows=known or 0)
+            if counter is not None:
+                rows, counted = counter.rows, True
+            verify(request.expect, rows, None, url)
         self._sink = None
         rows = rows if counted else 0
         return CopyResult(rows=rows, inserted=rows, bytes=size, files=[url], plan=f"streamed to {url}", counted=counted)
