@@ -26,6 +26,8 @@ import pytest
 
 from tests.fix_postgres import Child
 from tests.services import require
+from tradewind.local.guard import become
+from tradewind.local.postgres import CAP_DAC_READ_SEARCH
 
 if TYPE_CHECKING:
     from tradewind.mysql.hooks import MySqlHook
@@ -108,9 +110,6 @@ class MySqlServer:
         """Make the data folder where there is none, start, and wait until the server answers."""
         path = program()
         assert path is not None
-        for above in (self.folder, *self.folder.parents):
-            if above.stat().st_uid == os.geteuid() and above != Path("/"):
-                above.chmod(above.stat().st_mode | 0o011)  # the server is another user
         if not self.data.exists():
             self._make(path)
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -222,9 +221,8 @@ def _die_with_parent() -> None:
 
 
 def _become_nobody() -> None:
-    os.setgroups([])
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+    # The folders above the server's own may be closed to others, and closed again while it runs.
+    become(NOBODY, NOBODY, CAP_DAC_READ_SEARCH)
     _die_with_parent()
 
 

@@ -239,8 +239,6 @@ class TlsServer:
         made.cert_chain_pems[0].write_to_path(self.cert)
         made.private_key_pem.write_to_path(self.key)
         ours.issue_cert("client").private_key_and_cert_chain_pem.write_to_path(self.client)
-        for path in (folder, *folder.iterdir()):
-            path.chmod(0o755)
         files = {"ssl-ca": self.ca, "ssl-cert": self.cert, "ssl-key": self.key}
         self.server = MySqlServer(folder / "server", {name: str(path) for name, path in files.items()})
         self.server.folder.mkdir()
