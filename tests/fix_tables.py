@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
+    from tests.fix_mysql import MySqlDatabase
+    from tests.fix_postgres import Database
     from tradewind.operators.sql_table import SqlTable
 
 Service = Literal["postgres", "mysql"]
@@ -31,7 +33,6 @@ class Tables:
     run: Callable[..., list[tuple[Any, ...]]]
     parameters: Mapping[str, Any]
     name: str
-    define: Callable[..., str]
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Run SQL with the plain driver and commit; return the rows, if there are any."""
@@ -52,9 +53,10 @@ class Tables:
         return postgres if self.service == "postgres" else mysql
 
     @contextmanager
-    def role(self, *grants: str) -> Iterator[str]:
+    def role(self, connection: Callable[..., str], *grants: str) -> Iterator[str]:
         """Make a user with some rights; give an Airflow connection of that user's.
 
+        :param connection: the fixture that defines one
         :param grants: what is granted, as ``SELECT ON t``
         """
         user = f"role_{self.name[-12:]}"
@@ -64,14 +66,24 @@ class Tables:
         try:
             for grant in grants:
                 self.query(f"GRANT {grant} TO {user}")
-            yield self.define(f"as_{user}", {**self.parameters, "login": user, "password": "x"})
+            yield connection(f"as_{user}", {**self.parameters, "login": user, "password": "x"})
         finally:
             self.query(self.pick(postgres=f"DROP OWNED BY {user}; DROP ROLE {user}", mysql=f"DROP USER {user}"))
 
 
+def postgres_tables(database: Database) -> Tables:
+    """Return a database in PostgreSQL as one of the services."""
+    return Tables("postgres", database.conn_id, database.query, database.connection(), database.name)
+
+
+def mysql_tables(database: MySqlDatabase) -> Tables:
+    """Return a database in MySQL as one of the services."""
+    return Tables("mysql", database.conn_id, database.query, database.connection(), database.name)
+
+
 @pytest.fixture(params=["postgres", "mysql"])
-def tables(request: pytest.FixtureRequest, connection: Callable[..., str]) -> Tables:
+def tables(request: pytest.FixtureRequest) -> Tables:
     """Return a database of the test's own in each of the services, one after the other."""
-    service: Service = request.param
-    database = request.getfixturevalue("database" if service == "postgres" else "mysql_database")
-    return Tables(service, database.conn_id, database.query, database.connection(), database.name, connection)
+    if request.param == "postgres":
+        return postgres_tables(request.getfixturevalue("database"))
+    return mysql_tables(request.getfixturevalue("mysql_database"))

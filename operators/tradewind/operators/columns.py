@@ -124,3 +124,14 @@ def find_column(name: str, table: Table) -> str:
         hint = f": did you mean {near[0]!r}?" if near else f": it has {shown(list(names.values()))}"
         raise InvalidArgument(f"table {table.name} has no column {name!r}{hint}")
     return column
+
+
+def ordinal_column(table: Table) -> str:
+    """Return a name for the column that numbers the records of a merge, which the table itself does not have.
+
+    :param table: the target
+    """
+    name = "tradewind_ordinal"
+    while any(column.name.casefold() == name for column in table.columns):
+        name += "_"
+    return name

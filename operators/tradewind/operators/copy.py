@@ -12,9 +12,11 @@ from tradewind.hooks.compat import BaseOperator, Context, asset
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.ends import (
+    DUPLICATES,
     MODES,
     CopyRequest,
     CopyResult,
+    Duplicates,
     FileTarget,
     Mode,
     Reading,
@@ -33,7 +35,7 @@ class CopyOperator(BaseOperator):
     """Copy a source into a target in one transaction, so that a kill at any byte loses and doubles nothing.
 
     The result is the task's XCom: a dict with ``rows``, ``inserted``, ``updated``, ``unchanged``, ``rejected``,
-    ``bytes``, ``seconds``, ``files``, ``plan``, ``loaded_before`` and ``counted`` (see
+    ``duplicates``, ``bytes``, ``seconds``, ``files``, ``plan``, ``loaded_before`` and ``counted`` (see
     :class:`tradewind.operators.ends.CopyResult`).
 
     :param source: where the data comes from: ``S3File(...)``, ``PostgresTable(...)``, ``PostgresQuery(...)``
@@ -41,6 +43,9 @@ class CopyOperator(BaseOperator):
     :param mode: ``append`` adds the rows, ``replace`` puts them in place of what is there, ``merge`` inserts or
         updates by ``key``; a file is always written whole
     :param key: the columns that identify a row, for ``merge``
+    :param duplicates: what a ``merge`` does where several records of its input have the same key: an ``error``, or the
+        ``last`` or the ``first`` of them counts. Files come in the order of their names, and their records in theirs;
+        of a table nobody knows the order, a query may say it by ORDER BY
     :param create: create the target table from the input where it is not there
     :param reload: load even if this very input of this run was loaded before
     :param max_errors: how many bad records may be set aside into ``rejects`` before the copy fails
@@ -60,6 +65,7 @@ class CopyOperator(BaseOperator):
         target: Target,
         mode: Mode = "append",
         key: str | Sequence[str] | None = None,
+        duplicates: Duplicates = "error",
         create: bool = False,
         reload: bool = False,
         max_errors: int = 0,
@@ -72,6 +78,7 @@ class CopyOperator(BaseOperator):
         self.target = target
         self.mode = mode
         self.key = key
+        self.duplicates = duplicates
         self.create = create
         self.reload = reload
         self.max_errors = max_errors
@@ -135,6 +142,7 @@ class CopyOperator(BaseOperator):
             work=work,
             mode=self.mode,
             key=_names(self.key),
+            duplicates=self.duplicates,
             create=self.create,
             reload=self.reload,
             max_errors=self.max_errors,
@@ -153,7 +161,7 @@ class CopyOperator(BaseOperator):
             )
             return
         counts = {"inserted": result.inserted, "updated": result.updated, "unchanged": result.unchanged}
-        counts["rejected"] = result.rejected
+        counts |= {"duplicates left out": result.duplicates, "rejected": result.rejected}
         details = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
         rows = f"{result.rows:,} rows{f' ({details})' if details else ''}, "
         self.log.info(
@@ -187,6 +195,13 @@ class CopyOperator(BaseOperator):
             raise InvalidArgument('mode "merge" needs key=[...], the columns that identify a row')
         if self.mode != "merge" and self.key:
             raise InvalidArgument(f'key={self.key!r} means nothing to mode {self.mode!r}: leave it out or use "merge"')
+        if self.duplicates not in DUPLICATES:
+            raise InvalidArgument(f"duplicates must be one of {', '.join(DUPLICATES)}, not {self.duplicates!r}")
+        if self.mode != "merge" and self.duplicates != "error":
+            raise InvalidArgument(
+                f"duplicates={self.duplicates!r} means nothing to mode {self.mode!r}, which has no key: "
+                'leave it out or use "merge"'
+            )
 
     def _check_errors(self) -> None:
         if not isinstance(self.max_errors, int) or self.max_errors < 0:

@@ -25,6 +25,8 @@ from tradewind.operators.progress import Progress
 
 Mode = Literal["append", "replace", "merge"]
 MODES: tuple[Mode, ...] = ("append", "replace", "merge")
+Duplicates = Literal["error", "last", "first"]
+DUPLICATES: tuple[Duplicates, ...] = ("error", "last", "first")
 
 
 class Readable(Protocol):
@@ -97,6 +99,7 @@ class CopyRequest:
     :param work: whose work this is
     :param mode: append, replace or merge
     :param key: the columns that identify a row, for merge
+    :param duplicates: which record of a key counts where a merge's input has several: none, the last or the first
     :param create: create the target if it is not there
     :param reload: load even if the ledger says it is loaded
     :param max_errors: how many bad records may be set aside, 0 for none
@@ -108,6 +111,7 @@ class CopyRequest:
     work: Work
     mode: Mode = "append"
     key: tuple[str, ...] = ()
+    duplicates: Duplicates = "error"
     create: bool = False
     reload: bool = False
     max_errors: int = 0
@@ -129,6 +133,7 @@ class CopyResult:
     :param updated: rows that a merge changed
     :param unchanged: rows that a merge found equal and left alone
     :param rejected: bad records set aside
+    :param duplicates: records of a merge that were left out, because another one of the input has their key
     :param bytes: bytes moved, uncompressed
     :param seconds: how long it took
     :param files: the files read or written
@@ -142,6 +147,7 @@ class CopyResult:
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    duplicates: int = 0
     bytes: int = 0
     seconds: float = 0.0
     files: list[str] = field(default_factory=list)

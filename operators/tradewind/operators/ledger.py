@@ -41,7 +41,10 @@ def reload_token(request: CopyRequest, reading: Reading, target: str) -> str:
 
 
 def _identity(request: CopyRequest, reading: Reading, target: str) -> str:
-    return json.dumps([reading.fingerprint, target, request.mode, list(request.key)])
+    how: list[object] = [reading.fingerprint, target, request.mode, list(request.key)]
+    if request.duplicates != "error":
+        how.append(request.duplicates)
+    return json.dumps(how)
 
 
 def recorded(result: CopyResult) -> str:

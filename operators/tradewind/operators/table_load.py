@@ -30,6 +30,7 @@ class Merged:
     inserted: int
     updated: int
     unchanged: int
+    duplicates: int = 0
 
 
 class Ledger(Protocol):
@@ -192,8 +193,12 @@ class TableLoad(ABC, Generic[T]):
             return CopyResult(plan=f"merge into {table.name}: the input is empty")
         key = check_key(self._request.key, columns, table, "the input")
         done = self.merge_stage(table, columns, key)
+        if done.duplicates:
+            kept = self._request.duplicates
+            log.info("%s: %s records have a key of which the %s one counts", table.name, f"{done.duplicates:,}", kept)
         return CopyResult(
-            rows=rows,
+            rows=rows - done.duplicates,
+            duplicates=done.duplicates,
             inserted=done.inserted,
             updated=done.updated,
             unchanged=done.unchanged,

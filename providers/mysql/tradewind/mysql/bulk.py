@@ -102,12 +102,12 @@ class Inserts:
         ]
         move = (
             f"INSERT INTO {into.table} ({listed([column.name for column in into.columns])}) "
-            f"SELECT {', '.join(values)} FROM {_TEXTS}"
+            f"SELECT {', '.join(values)} FROM {_TEXTS} ORDER BY n"
         )
         rows = 0
         while data := text.read():
             try:
-                self._session.execute(_insert(data, into.delimiter))
+                self._session.execute(_insert(data, into.delimiter, names))
                 rows += self._session.execute(move)
             except TradewindError as error:
                 raise _shifted(as_data_error(error), rows) from error
@@ -119,13 +119,14 @@ class Inserts:
             columns = ", ".join(f"c{number} longtext" for number in range(1, width + 1))
             self._session.execute(f"DROP TEMPORARY TABLE IF EXISTS {_TEXTS}")
             self._session.execute(
-                f"CREATE TEMPORARY TABLE {_TEXTS} ({columns}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+                f"CREATE TEMPORARY TABLE {_TEXTS} (n bigint AUTO_INCREMENT PRIMARY KEY, {columns}) "
+                "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
             )
             self._width = width
         self._session.execute(f"DELETE FROM {_TEXTS}")
 
 
-def _insert(text: bytes, delimiter: str) -> str:
+def _insert(text: bytes, delimiter: str, names: list[str]) -> str:
     """Write an INSERT of records; escapes mean the same in texts of SQL as in LOAD DATA."""
     mark = delimiter.encode()
     # 0xff and 0xfe are no bytes of UTF-8: they stand for what must not be taken for a delimiter.
@@ -133,7 +134,7 @@ def _insert(text: bytes, delimiter: str) -> str:
     data = data.replace(mark, b"','").replace(b"\n", b"'),('")
     data = (b"('" + data + b"')").replace(b"'\\N'", b"NULL")
     data = data.replace(b"\xfe", mark).replace(b"\xff", b"\\\\")
-    return f"INSERT INTO {_TEXTS} VALUES {data.decode()}"
+    return f"INSERT INTO {_TEXTS} ({listed(names)}) VALUES {data.decode()}"
 
 
 def _shifted(error: DataError, rows: int) -> DataError:

@@ -105,12 +105,12 @@ class Load(TableLoad[Table]):
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
         """Make the temporary table that takes the input of a merge."""
         key = check_key(self._request.key, columns, table, "the input")
-        stage_table(self._session, table, columns, key)
+        stage_table(self._session, table, columns, key, numbered=self._request.duplicates != "error")
 
     def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
         """Merge the staged rows into the table."""
         self._keep_out(table)
-        return merge(self._session, table, columns, key)
+        return merge(self._session, table, columns, key, self._request.duplicates)
 
     def _keep_out(self, table: Table) -> None:
         # Two merges of one new key, or two replaces, would each miss the other's rows. LOCK TABLES would commit.

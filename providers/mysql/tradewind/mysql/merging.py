@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.catalog import Column, Table
 from tradewind.mysql.names import listed, quoted
+from tradewind.operators.columns import ordinal_column
+from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
 from tradewind.operators.table_load import Merged
 
@@ -15,11 +17,19 @@ if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
 
 STAGE = "`tradewind_stage`"
+_KEPT = "`tradewind_kept`"
 # Characters of a long text that the stage's index holds: 3,072 bytes are all that InnoDB takes.
 _PREFIX = 64
 
 
-def stage_table(session: MySqlSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> None:
+def stage_table(
+    session: MySqlSession,
+    table: Table,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    *,
+    numbered: bool = False,
+) -> None:
     """Make the temporary table that takes the input; it has the target's types and NOT NULLs.
 
     It is one statement: CREATE TEMPORARY TABLE alone does not commit the transaction, ALTER TABLE would.
@@ -28,10 +38,12 @@ def stage_table(session: MySqlSession, table: Table, columns: tuple[str, ...], k
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
+    :param numbered: whether the records are numbered as they come
     """
+    ordinal = f"{quoted(ordinal_column(table))} bigint NOT NULL AUTO_INCREMENT UNIQUE, " if numbered else ""
     indexed = ", ".join(_indexed(table.column(name)) for name in key)
     session.execute(
-        f"CREATE TEMPORARY TABLE {STAGE} (KEY tradewind_key ({indexed})) ENGINE=InnoDB "
+        f"CREATE TEMPORARY TABLE {STAGE} ({ordinal}KEY tradewind_key ({indexed})) ENGINE=InnoDB "
         f"AS SELECT {listed(columns)} FROM {table.name.sql} WHERE FALSE"
     )
 
@@ -40,17 +52,28 @@ def _indexed(column: Column) -> str:
     return quoted(column.name) + (f"({_PREFIX})" if column.long else "")
 
 
-def merge(session: MySqlSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+def merge(
+    session: MySqlSession,
+    table: Table,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    duplicates: Duplicates = "error",
+) -> Merged:
     """Merge the staged rows.
 
     :param session: the load's transaction
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
+    :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
     _refuse_nulls(session, key)
-    _refuse_duplicates(session, key)
+    dropped = 0
+    if duplicates == "error":
+        _refuse_duplicates(session, key)
+    else:
+        dropped = _drop_duplicates(session, key, ordinal_column(table), duplicates)
     same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
     if not any(index <= frozenset(key) for index in table.unique):
         _refuse_ambiguous(session, table, key, same)
@@ -63,7 +86,17 @@ def merge(session: MySqlSession, table: Table, columns: tuple[str, ...], key: tu
     inserted = session.execute(
         f"INSERT INTO {table.name.sql} ({listed(columns)}) SELECT {listed(columns)} FROM {STAGE}"
     )
-    return Merged(inserted, updated, known - updated)
+    return Merged(inserted, updated, known - updated, dropped)
+
+
+def _drop_duplicates(session: MySqlSession, key: tuple[str, ...], ordinal: str, which: Duplicates) -> int:
+    """Leave one record of each key; a statement can name a temporary table once, so what is kept stands in another."""
+    kept = f"{'MAX' if which == 'last' else 'MIN'}({quoted(ordinal)})"
+    twice = f"SELECT {listed(key)}, {kept} AS {quoted(ordinal)} FROM {STAGE} GROUP BY {listed(key)} HAVING COUNT(*) > 1"
+    session.execute(f"CREATE TEMPORARY TABLE {_KEPT} ENGINE=InnoDB AS {twice}")
+    same = " AND ".join(f"s.{quoted(name)} = k.{quoted(name)}" for name in key)
+    differs = f"s.{quoted(ordinal)} <> k.{quoted(ordinal)}"
+    return session.execute(f"DELETE s FROM {_KEPT} k JOIN {STAGE} s ON {same} WHERE {differs}")
 
 
 def _differs(column: Column) -> str:

@@ -89,11 +89,11 @@ class Load(TableLoad[Table]):
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
         """Make the temporary table that takes the input of a merge."""
-        stage_table(self._session, table, columns)
+        stage_table(self._session, table, columns, numbered=self._request.duplicates != "error")
 
     def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
         """Merge the staged rows into the table."""
-        return merge(self._session, table, columns, key)
+        return merge(self._session, table, columns, key, self._request.duplicates)
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
+from tradewind.operators.columns import ordinal_column
+from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
 from tradewind.operators.table_load import Merged
 from tradewind.postgres.catalog import Table
@@ -17,41 +19,54 @@ if TYPE_CHECKING:
 STAGE = '"tradewind_stage"'
 
 
-def stage_table(session: PostgresSession, table: Table, columns: tuple[str, ...]) -> None:
+def stage_table(session: PostgresSession, table: Table, columns: tuple[str, ...], *, numbered: bool = False) -> None:
     """Make the temporary table that takes the input; it has the target's types, checks and NOT NULLs.
 
     :param session: the load's transaction; the table goes with it
     :param table: the target
     :param columns: the columns of the input: only they must have values
+    :param numbered: whether the records are numbered as they come
     """
     generated = " INCLUDING GENERATED" if any(column.generated for column in table.columns) else ""
+    ordinal = f", {quoted(ordinal_column(table))} bigserial" if numbered else ""
     session.execute(
-        f"CREATE TEMPORARY TABLE {STAGE} (LIKE {table.name.sql} INCLUDING DEFAULTS INCLUDING CONSTRAINTS{generated}) "
-        "ON COMMIT DROP"
+        f"CREATE TEMPORARY TABLE {STAGE} "
+        f"(LIKE {table.name.sql} INCLUDING DEFAULTS INCLUDING CONSTRAINTS{generated}{ordinal}) ON COMMIT DROP"
     )
     others = [column.name for column in table.columns if column.name not in columns and not column.generated]
     for name in others:
         session.execute(f"ALTER TABLE {STAGE} ALTER {quoted(name)} DROP NOT NULL, ALTER {quoted(name)} DROP DEFAULT")
 
 
-def merge(session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+def merge(
+    session: PostgresSession,
+    table: Table,
+    columns: tuple[str, ...],
+    key: tuple[str, ...],
+    duplicates: Duplicates = "error",
+) -> Merged:
     """Merge the staged rows.
 
     :param session: the load's transaction
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
+    :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
     staged = session.query(f"SELECT count(*) FROM {STAGE}")[0][0]
     session.execute(f"ANALYZE {STAGE}")
     _refuse_nulls(session, key)
-    _refuse_duplicates(session, key)
+    dropped = 0
+    if duplicates == "error":
+        _refuse_duplicates(session, key)
+    else:
+        dropped = _drop_duplicates(session, key, ordinal_column(table), duplicates)
     if frozenset(key) in table.unique and table.kind == "r":
         inserted, updated = _by_index(session, table, columns, key)
     else:
         inserted, updated = _under_lock(session, table, columns, key)
-    return Merged(inserted, updated, staged - inserted - updated)
+    return Merged(inserted, updated, staged - dropped - inserted - updated, dropped)
 
 
 def _refuse_nulls(session: PostgresSession, key: tuple[str, ...]) -> None:
@@ -73,6 +88,15 @@ def _refuse_duplicates(session: PostgresSession, key: tuple[str, ...]) -> None:
             column=key[0],
             value=", ".join(str(value) for value in rows[0][:-2])[:200],
         )
+
+
+def _drop_duplicates(session: PostgresSession, key: tuple[str, ...], ordinal: str, which: Duplicates) -> int:
+    kept = f"{'max' if which == 'last' else 'min'}({quoted(ordinal)})"
+    same = " AND ".join(f"s.{quoted(name)} = k.{quoted(name)}" for name in key)
+    return session.execute(
+        f"DELETE FROM {STAGE} AS s USING (SELECT {listed(key)}, {kept} AS kept FROM {STAGE} GROUP BY {listed(key)} "
+        f"HAVING count(*) > 1) AS k WHERE {same} AND s.{quoted(ordinal)} <> k.kept"
+    )
 
 
 def _by_index(
