@@ -25,6 +25,7 @@ from tradewind.operators.ends import (
 )
 from tradewind.operators.expecting import Expectation, as_expectations
 from tradewind.operators.progress import Progress, megabytes
+from tradewind.operators.projection import Projecting
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors import OperatorLineage
@@ -177,6 +178,9 @@ class CopyOperator(BaseOperator):
             if not isinstance(end, kind):
                 raise InvalidArgument(f"{name} must be one of the ends of a copy, as S3File(...), not {end!r}")
             end.check()
+        for written in (self.target, self.rejects):
+            if isinstance(written, Projecting) and written.projects:
+                raise InvalidArgument(f"columns= and constants= are the source's: take them off {written!r}")
         self._check_mode()
         self._check_errors()
         self._check_expectations()

@@ -12,11 +12,13 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.projection import Output, keeps_records
+from tradewind.operators.transcoding import Transcoder
 
 CHUNK = 1 << 18
 HEADER_LIMIT = 1 << 20
@@ -59,65 +61,6 @@ class Pushback:
         self._stream.close()
 
 
-class Transcoder:
-    """A stream in another encoding, read as UTF-8.
-
-    :param stream: the bytes as they are
-    :param encoding: a Python codec's name
-    :param name: the file, for messages
-    :param skipped: how many bytes of the file came before
-    """
-
-    def __init__(self, stream: Readable, encoding: str, name: str, skipped: int = 0) -> None:
-        self._stream = stream
-        self._encoding = encoding
-        self._name = name
-        self._decoder = codecs.getincrementaldecoder(encoding)()
-        self._fed = skipped
-        self._lines = 1
-        self._ready = b""
-        self._ended = False
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to ``size`` bytes of UTF-8.
-
-        :raises DataError: where the bytes are not in the encoding, with offset and line
-        """
-        while not self._ended and (size < 0 or not self._ready):
-            raw = self._stream.read(size if size > 0 else CHUNK)
-            self._fed += len(raw)
-            self._ended = not raw
-            text = self._decode(raw)
-            self._lines += text.count("\n")
-            self._ready += text.encode()
-        data, self._ready = (self._ready, b"") if size < 0 else (self._ready[:size], self._ready[size:])
-        return data
-
-    def _decode(self, raw: bytes) -> str:
-        try:
-            return self._decoder.decode(raw, final=self._ended)
-        except UnicodeError as error:
-            raise self._error(error) from error
-
-    def _error(self, error: UnicodeError) -> DataError:
-        if not isinstance(error, UnicodeDecodeError):
-            return DataError(f"{self._name} is not {self._encoding}: {error}", source=self._name, line=self._lines)
-        offset = self._fed - len(error.object) + error.start
-        good = error.object[: error.start].decode(error.encoding, "replace")
-        line = self._lines + good.count("\n")
-        wrong = error.object[error.start : error.end][:4].hex(" ")
-        return DataError(
-            f"{self._name} is not {self._encoding}: bytes {wrong} at offset {offset:,} (line {line:,}): {error.reason}",
-            source=self._name,
-            line=line,
-            value=wrong,
-        )
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._stream.close()
-
-
 @dataclass
 class CsvInput:
     """One part of a source, open: UTF-8, its header read.
@@ -126,7 +69,9 @@ class CsvInput:
     :param stream: the records that follow the header
     :param dialect: how they are written
     :param header: the bytes of the header record, its line end included; none where there is no header
-    :param names: the names of the fields, None where nothing names them
+    :param names: the names of the columns, None where nothing names them
+    :param fields: the names of the records' fields, which a projection may name otherwise
+    :param outputs: what the records are to become, None where they are it
     :param line_end: what ends a line: LF (which CRLF ends with too) or a bare CR
     :param crlf: whether lines end with CRLF
     :param empty: whether there is no byte at all
@@ -137,6 +82,8 @@ class CsvInput:
     dialect: CsvDialect
     header: bytes = b""
     names: tuple[str, ...] | None = None
+    fields: tuple[str, ...] | None = None
+    outputs: tuple[Output, ...] | None = None
     line_end: bytes = b"\n"
     crlf: bool = False
     empty: bool = False
@@ -151,20 +98,35 @@ class CsvInput:
         self.stream.close()
 
 
-def open_csv(part: Part) -> CsvInput:
-    """Open a part: find its encoding, read its header.
+def open_csv(part: Part, *, rewrite: bool = True) -> CsvInput:
+    """Open a part: find its encoding, read its header, choose its columns.
 
     :param part: what to open
+    :param rewrite: whether records come as the columns that are asked for; else the bytes are those of the file, and
+        ``outputs`` says what has to become of them
     :return: the records, as UTF-8
     :raises DataError: where the bytes are not in the encoding, or the header cannot be one
     """
     raw = part.open()
     try:
         stream = as_utf8(raw, part.dialect.encoding, part.name)
-        return _with_header(part, stream)
+        return _projected(_with_header(part, stream), part, rewrite=rewrite)
     except BaseException:
         raw.close()
         raise
+
+
+def _projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
+    from tradewind.operators.rewriting import rewritten
+
+    source.fields = source.names
+    if part.projection is None or source.empty:
+        return source
+    outputs = part.projection.resolve(source.fields, part.name)
+    names = tuple(output.name for output in outputs)
+    if keeps_records(outputs, len(source.fields or ())):
+        return replace(source, names=names)
+    return rewritten(source, outputs) if rewrite else replace(source, names=names, outputs=outputs)
 
 
 def as_utf8(stream: Readable, encoding: str, name: str) -> Readable:

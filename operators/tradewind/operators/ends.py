@@ -22,6 +22,7 @@ from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expecting import Expectation
 from tradewind.operators.progress import Progress
+from tradewind.operators.projection import Projection
 
 Mode = Literal["append", "replace", "merge"]
 MODES: tuple[Mode, ...] = ("append", "replace", "merge")
@@ -48,6 +49,7 @@ class Part:
     :param dialect: how the bytes are to be read
     :param columns: the names of the fields in order, or None where the first record is a header that names them
     :param size: bytes on the wire if known, for the progress line
+    :param projection: which columns the records are to become, None where they stay as they are
     """
 
     name: str
@@ -55,6 +57,7 @@ class Part:
     dialect: CsvDialect
     columns: tuple[str, ...] | None = None
     size: int | None = None
+    projection: Projection | None = None
 
 
 class Reading(ABC):

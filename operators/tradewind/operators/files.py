@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,9 @@ from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, 
 from tradewind.operators.expecting import verify
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
 from tradewind.operators.progress import Progress
+from tradewind.operators.projection import Columns, Constant, Projecting, Projection
 from tradewind.operators.storage import Storage, StoredFile
+from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -37,12 +39,13 @@ class FileOptions(TypedDict, total=False):
     null: str | None
     header: bool | None
     encoding: str | None
-    columns: Sequence[str] | None
+    columns: Columns | None
+    constants: Mapping[str, Constant] | None
     allow_empty: bool
     wildcard_match: bool | None
 
 
-class FileEnd(Source, FileTarget):
+class FileEnd(Projecting, Source, FileTarget):
     """Files of a store: one, several, or all that match a wildcard.
 
     As a target it is one file, which is always written whole: ``append`` and ``replace`` mean the same to it, and a
@@ -54,14 +57,19 @@ class FileEnd(Source, FileTarget):
     :param quote: one character around fields
     :param escape: the character that escapes a quote within quotes; the quote itself by default
     :param null: the unquoted text that stands for NULL
-    :param header: whether the first record names the columns; by default it does where ``columns`` is not given
+    :param header: whether the first record names the columns; by default it does unless ``columns`` is a list
     :param encoding: a Python codec's name
-    :param columns: the names of the fields in order; they win over a header
+    :param columns: of a source, a list: the names of the fields in order, which win over a header; or a dict: the
+        fields that are wanted and how the target calls them, as ``{"dep_time": "departure"}``, or what it makes of
+        them, as ``{"dep_time": Field("departure", type="timestamp")}``
+    :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``, or the file's
+        URL: ``{"file": FILE_NAME}`` (``Field`` and ``FILE_NAME`` are in :mod:`tradewind.operators.projection`)
     :param allow_empty: whether a pattern that matches nothing is zero rows instead of an error
     :param wildcard_match: True takes every name for a pattern, False none; None those that hold a ``*``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("compression", "columns")
+    template_fields: ClassVar[Sequence[str]] = ("compression", "columns", "constants")
+    lists_choose = False
     modes: ClassVar[frozenset[Mode]] = frozenset(("append", "replace"))
     place: ClassVar[str] = "url"
     """The argument that says where the files are."""
@@ -83,16 +91,18 @@ class FileEnd(Source, FileTarget):
         null: str | None = None,
         header: bool | None = None,
         encoding: str | None = None,
-        columns: Sequence[str] | None = None,
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
         allow_empty: bool = False,
         wildcard_match: bool | None = None,
     ) -> None:
         self.compression = compression
         self.columns = columns
+        self.constants = constants
         self.allow_empty = allow_empty
         self.wildcard_match = wildcard_match
         if header is None and dialect is None:
-            header = columns is None
+            header = columns is None or isinstance(columns, Mapping)
         single = {
             "delimiter": delimiter,
             "quote": quote,
@@ -146,8 +156,7 @@ class FileEnd(Source, FileTarget):
                 self.parse_url(url)
         if self.compression is None or not templated(self.compression):
             check_compression(self.compression)
-        if isinstance(self.columns, str) and not templated(self.columns):
-            raise InvalidArgument(f"columns must be a list of names, not the text {self.columns!r}")
+        self.check_projection()
 
     def assets(self) -> list[str]:
         """Return the files' URIs; templates and patterns are left out."""
@@ -162,7 +171,8 @@ class FileEnd(Source, FileTarget):
 
     def file_format(self) -> FileFormat:
         """Return how the rows lie in the files."""
-        return CsvFormat(self.dialect, None if self.columns is None else tuple(self.columns))
+        named = None if self.columns is None or isinstance(self.columns, Mapping) else tuple(self.columns)
+        return CsvFormat(self.dialect, named)
 
     # as a source
 
@@ -174,7 +184,7 @@ class FileEnd(Source, FileTarget):
         """
         self.check()
         storage = self.storage()
-        yield FileReading(storage, self._find(storage), self.file_format(), self.compression)
+        yield FileReading(storage, self._find(storage), self.file_format(), self.compression, self.projection())
 
     def _find(self, storage: Storage) -> list[StoredFile]:
         found: dict[str, StoredFile] = {}
@@ -266,7 +276,7 @@ class FileEnd(Source, FileTarget):
 
     def _copied_within(self, storage: Storage, reading: Reading, url: str) -> StoredFile | None:
         """Return the one file that the store itself can copy, since nothing about it has to change."""
-        if not isinstance(reading, FileReading) or len(reading.found) != 1 or reading.renames:
+        if not isinstance(reading, FileReading) or len(reading.found) != 1 or reading.renames or reading.projection:
             return None
         file = reading.found[0]
         same_bytes = reading.compression_of(file) == infer(self.compression, url)
@@ -282,14 +292,21 @@ class FileReading(Reading):
     :param found: in the order in which they are read
     :param layout: how the rows lie in them
     :param compression: how they are compressed, or ``infer``
+    :param projection: which columns are wanted, None for all as they are
     """
 
     def __init__(
-        self, storage: Storage, found: Sequence[StoredFile], layout: FileFormat, compression: str | None
+        self,
+        storage: Storage,
+        found: Sequence[StoredFile],
+        layout: FileFormat,
+        compression: str | None,
+        projection: Projection | None = None,
     ) -> None:
         self.storage = storage
         self.found = found
         self.layout = layout
+        self.projection = projection
         self._compression = compression
         self._read_bytes = 0
 
@@ -297,7 +314,7 @@ class FileReading(Reading):
     def fingerprint(self) -> str:
         """Identify the files by place, version and size, and how they are read."""
         files = [(file.url, file.version, file.size) for file in self.found]
-        how = [repr(self.layout), self._compression]
+        how = [repr(self.layout), self._compression, self.projection and repr(self.projection)]
         return hashlib.sha256(json.dumps([files, how]).encode()).hexdigest()
 
     @property
@@ -327,7 +344,7 @@ class FileReading(Reading):
     def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
         """Yield the files; their bytes come as they are, in the dialect they are in."""
         for file in self.found:
-            yield self.layout.part(self._access(file))
+            yield replace(self.layout.part(self._access(file)), projection=self.projection)
 
     def _access(self, file: StoredFile) -> FileAccess:
         read = partial(self.storage.read, file, compression=self.compression_of(file), on_bytes=self._count)
@@ -340,8 +357,3 @@ class FileReading(Reading):
 
     def _count(self, wire: int, plain: int) -> None:
         self._read_bytes += wire
-
-
-def templated(text: object) -> bool:
-    """Say whether a text is a template that is not rendered yet."""
-    return isinstance(text, str) and ("{{" in text or "{%" in text)

@@ -28,7 +28,8 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
     :raises DataError: where headers differ
     """
     parts = list(found)
-    if len(parts) == 1 and parts[0].dialect == dialect and not (renamed and dialect.header):
+    projected = any(part.projection for part in parts)
+    if len(parts) == 1 and parts[0].dialect == dialect and not projected and not (renamed and dialect.header):
         yield from _streamed(parts[0].open())
         return
     first: CsvInput | None = None
@@ -42,7 +43,7 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
         if first is None:
             first = opened
             if dialect.header:
-                yield _header(opened, renamed, dialect), 0
+                yield _header(opened, renamed or projected, dialect), 0
         elif opened.names != first.names:
             opened.close()
             raise DataError(

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.files import FileEnd, FileOptions, templated
+from tradewind.operators.files import FileEnd, FileOptions
+from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
     from tradewind.operators.local_storage import LocalStorage
@@ -26,7 +27,7 @@ class LocalFile(FileEnd):
     :param path: an absolute path, or a list of them; a ``*`` makes it a pattern: ``*`` is any text within a folder,
         ``**`` any folders, ``?`` one character, ``[..]`` one of a set
     :param options: what every file takes, see :class:`tradewind.operators.files.FileEnd`: compression, the dialect of
-        CSV or its single arguments, columns, allow_empty, wildcard_match
+        CSV or its single arguments, columns, constants, allow_empty, wildcard_match
     """
 
     template_fields: ClassVar[Sequence[str]] = ("path", *FileEnd.template_fields)

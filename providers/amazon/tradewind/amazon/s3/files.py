@@ -36,7 +36,7 @@ class S3File(FileEnd):
     :param region_name: the region, instead of the connection's
     :param aws_conn_id: another name of ``conn_id``; give one of the two
     :param options: what every file takes, see :class:`tradewind.operators.files.FileEnd`: compression, the dialect of
-        CSV or its single arguments, columns, allow_empty, wildcard_match
+        CSV or its single arguments, columns, constants, allow_empty, wildcard_match
     """
 
     template_fields: ClassVar[Sequence[str]] = ("url", "conn_id", "region_name", *FileEnd.template_fields)
