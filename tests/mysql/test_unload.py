@@ -31,6 +31,8 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
 from tradewind.operators.unloads import CopyStream
 
+pytestmark = pytest.mark.anywhere
+
 NULLS = CsvDialect(null="\\N")
 
 # Each value as it is written in SQL, and as it comes out.

@@ -47,7 +47,7 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
     monkeypatch.setattr(botocore.session.Session, "create_client", counting)
     # The description of S3 is parsed once, not for each client.
-    monkeypatch.setattr("botocore.session.createloader", lambda *_, **__: loader())
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     return made
 
 
