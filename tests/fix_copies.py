@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -14,6 +15,7 @@ from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading, Sink, Source, Target
 from tradewind.operators.progress import Progress
+from tradewind.operators.projection import Projection
 
 WORK = Work("dag", "run 1", "load", try_number=1, max_tries=2)
 
@@ -43,11 +45,13 @@ class MemoryFiles(Source):
         dialect: CsvDialect | None = None,
         columns: tuple[str, ...] | None = None,
         most: int = 1 << 20,
+        projection: Projection | None = None,
     ) -> None:
         self.contents = files
         self.dialect = dialect or CsvDialect()
         self.columns = columns
         self.most = most
+        self.projection = projection
 
     def describe(self) -> str:
         return "memory"
@@ -75,7 +79,8 @@ class MemoryReading(Reading):
     def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
         source = self._source
         for name, data in zip(self.files, source.contents, strict=True):
-            yield Part(name, lambda data=data: Short(data, source.most), source.dialect, source.columns)  # type: ignore[misc]
+            opened = partial(Short, data, source.most)
+            yield Part(name, opened, source.dialect, source.columns, projection=source.projection)
 
 
 class MemorySink(Sink):

@@ -12,6 +12,7 @@ from tests.fix_mysql import Address, MySqlDatabase, MySqlServer, program
 from tests.services import require
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.tables import MySqlTable
+from tradewind.operators.projection import Field, Projection
 
 pytestmark = pytest.mark.anywhere
 
@@ -59,3 +60,17 @@ def test_bad_records_are_named(mysql_database: MySqlDatabase, target: MySqlTable
     assert mysql_database.query("SELECT * FROM t") == []
     assert copy(MemoryFiles(b"id,name\n" + records), target, max_errors=1, open_rejects=MemorySink).rejected == 1
     assert mysql_database.query("SELECT id FROM t") == [(1,)]
+
+
+def test_columns_are_chosen_and_cast_on_their_way(mysql_database: MySqlDatabase, target: MySqlTable) -> None:
+    projection = Projection.make(
+        {"key": Field("id", "bigint"), "who": "name", "day": Field("at", "timestamptz")}, {"b": True}
+    )
+    data = b'junk,who,key,day\nx,a,1,2013-01-02T03:04:05+01:00\n"y,z","",2,""\n'
+    assert copy(MemoryFiles(data, projection=projection), target).rows == 2
+    assert mysql_database.query("SELECT id, name, b, CAST(at AS CHAR) FROM t") == [
+        (1, "a", 1, "2013-01-02 02:04:05"), (2, "", 1, None)
+    ]  # fmt: skip
+    key = Projection.make({"key": Field("id", "bigint")}, None)
+    with pytest.raises(DataError, match=r"line 3: .*Truncated incorrect INTEGER value: 'q'"):
+        copy(MemoryFiles(b"key,who\n3,a\nq,b\n", projection=key), target)

@@ -62,6 +62,22 @@ def match_columns(source: CsvInput, table: Table) -> tuple[str, ...]:
     return tuple(found)
 
 
+def in_order_of_fields(source: CsvInput, columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns in the order of the fields where that is all that has to become of the records.
+
+    :param source: the input, which then needs nothing else
+    :param columns: the table's columns, in the order of what the source gives
+    """
+    outputs = source.outputs
+    if outputs is None or any(output.cast for output in outputs):
+        return columns
+    found = {output.index: column for output, column in zip(outputs, columns, strict=True)}
+    if len(found) < len(columns) or sorted(found) != list(range(len(source.fields or ()))):
+        return columns
+    source.outputs, source.names = None, tuple(output.name for output in sorted(outputs, key=lambda each: each.index))
+    return tuple(found[index] for index in sorted(found))
+
+
 def _folded(name: str, folded: dict[str, list[str]], source: CsvInput, table: Table) -> str:
     candidates = folded.get(name.strip().casefold(), [])
     if len(candidates) == 1:

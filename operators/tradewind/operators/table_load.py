@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.columns import Table, check_key, match_columns
+from tradewind.operators.columns import Table, check_key, in_order_of_fields, match_columns
 from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, verify
@@ -209,11 +209,11 @@ class TableLoad(ABC, Generic[T]):
         """Load part after part; return the rows, and the columns they have, None where no part has any."""
         rows, columns = 0, None
         for part in parts:
-            source = open_csv(part)
+            source = open_csv(part, rewrite=False)
             with contextlib.closing(source):
                 if source.empty:
                     continue
-                found = match_columns(source, table)
+                found = in_order_of_fields(source, match_columns(source, table))
                 columns = self._staged(columns, found, source, table) if staged else found
                 rows += self.load_part(part, source, table, found, staged=staged)
         return rows, columns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from tradewind.hooks.errors import DataError, TradewindError
 from tradewind.mysql.faults import as_data_error, refuse_faults
 from tradewind.mysql.names import listed
-from tradewind.mysql.statements import Into, expression
+from tradewind.mysql.statements import Into
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
@@ -95,11 +95,9 @@ class Inserts:
 
     def load(self, into: Into, text: Text, *, forced: bool) -> int:
         """Load a stream."""
-        self._make(len(into.columns))
+        self._make(into.width)
         names = [f"c{number}" for number in range(1, self._width + 1)]
-        values = [
-            expression(column, name, forced=forced) or name for column, name in zip(into.columns, names, strict=True)
-        ]
+        values = [value.sql(names) for value in into.values(names, forced=forced)]
         move = (
             f"INSERT INTO {into.table} ({listed([column.name for column in into.columns])}) "
             f"SELECT {', '.join(values)} FROM {_TEXTS} ORDER BY n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
@@ -122,12 +123,12 @@ class Load(TableLoad[Table]):
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
         """Load one file, into the table or into the stage; return the rows."""
-        into = Into(STAGE if staged else table.name.sql, tuple(table.column(name) for name in columns), "")
+        into = Into.of(source, STAGE if staged else table.name.sql, tuple(table.column(name) for name in columns))
         if self._request.max_errors:
             return TolerantLoad(self._server(source, into), source, self._rejects, self._count).run()
         self._session.execute("SAVEPOINT tradewind_part")
         text = Rendered(source, lambda data: self._count(data, 0))
-        into = Into(into.table, into.columns, text.text.delimiter.decode())
+        into = replace(into, delimiter=text.text.delimiter.decode())
         rows = 0
         self._count(len(source.header), 0)
         try:
@@ -147,13 +148,13 @@ class Load(TableLoad[Table]):
         """Return an error with its file and line."""
         if error.line is None:
             return self._searched(part, into) or located(error, part.name, None)
-        with contextlib.closing(open_csv(part)) as source:
+        with contextlib.closing(open_csv(part, rewrite=False)) as source:
             return located(error, part.name, line_of(source, rows + error.line))
 
     def _searched(self, part: Part, into: Into) -> DataError | None:
         """Load the file again, to find the record that the server did not name."""
         self._session.execute("ROLLBACK TO SAVEPOINT tradewind_part")
-        with contextlib.closing(open_csv(part)) as source:
+        with contextlib.closing(open_csv(part, rewrite=False)) as source:
             try:
                 TolerantLoad(self._server(source, into), source, Rejects(None, 0), lambda data, rows: None).run()
             except DataError as error:
@@ -162,7 +163,7 @@ class Load(TableLoad[Table]):
 
     def _server(self, source: CsvInput, into: Into) -> LoadedBlocks:
         text = TextFormat(source)
-        into = Into(into.table, into.columns, text.delimiter.decode())
+        into = replace(into, delimiter=text.delimiter.decode())
 
         def load(block: Block) -> int:
             forced = into.forces and text.has_empty_quotes(block)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tradewind.mysql.catalog import Column
 from tradewind.mysql.names import quoted
 from tradewind.mysql.values import literal
+from tradewind.operators.casts import Cast
+from tradewind.operators.csv_records import CsvInput
+from tradewind.operators.projection import Output
+
+_TYPES = {"date": "DATE", "time": "TIME(6)", "timestamp": "DATETIME(6)"}
 
 
 def expression(column: Column, value: str, *, forced: bool) -> str | None:
@@ -18,11 +24,16 @@ def expression(column: Column, value: str, *, forced: bool) -> str | None:
     """
     text = f"NULLIF({value}, '')" if forced and column.never_empty else value
     if column.boolean:
-        true, false = "('t', 'true', 'y', 'yes', 'on')", "('f', 'false', 'n', 'no', 'off')"
-        return f"CASE WHEN LOWER({value}) IN {true} THEN '1' WHEN LOWER({value}) IN {false} THEN '0' ELSE {text} END"
+        return _truth(value, text)
     if column.moment:
         return _moment(value, text)
     return None if text == value else text
+
+
+def _truth(value: str, otherwise: str) -> str:
+    """Write the words for true and false as numbers."""
+    true, false = "('t', 'true', 'y', 'yes', 'on')", "('f', 'false', 'n', 'no', 'off')"
+    return f"CASE WHEN LOWER({value}) IN {true} THEN '1' WHEN LOWER({value}) IN {false} THEN '0' ELSE {otherwise} END"
 
 
 def _moment(value: str, text: str) -> str:
@@ -42,36 +53,126 @@ def _moment(value: str, text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Value:
+    """What goes into a column.
+
+    :param column: the column
+    :param field: which field it is made from, counted from 0, None for a constant
+    :param made: what becomes of it, None where the field goes in as it is
+    """
+
+    column: Column
+    field: int | None
+    made: str | None
+
+    def sql(self, names: Sequence[str]) -> str:
+        """Write it.
+
+        :param names: what SQL calls the fields of a record
+        """
+        return names[self.field] if self.made is None and self.field is not None else self.made or "NULL"
+
+
+@dataclass(frozen=True)
 class Into:
     """Where records go.
 
     :param table: the table, quoted
-    :param columns: its columns in the order of the fields
+    :param columns: its columns in the order of the fields, or of the outputs
     :param delimiter: what stands between the fields
+    :param outputs: what the columns are made from, None where each field is one
+    :param width: how many fields a record has
     """
 
     table: str
     columns: tuple[Column, ...]
     delimiter: str
+    outputs: tuple[Output, ...] | None = None
+    width: int = 0
+
+    @classmethod
+    def of(cls, source: CsvInput, table: str, columns: tuple[Column, ...]) -> Into:
+        """Say where the records of an input go.
+
+        :param source: the input, its header read
+        :param table: the table, quoted
+        :param columns: its columns, in the order of what the source gives
+        """
+        width = len(columns) if source.outputs is None else len(source.fields or ())
+        return cls(table, columns, "", source.outputs, width)
 
     @property
     def forces(self) -> bool:
         """Whether a column has no empty text, so that one in quotes stands for NULL."""
-        return any(column.never_empty for column in self.columns)
+        casts = any(output.cast and output.cast.never_empty for output in self.outputs or ())
+        return casts or any(column.never_empty for column in self.columns)
+
+    def values(self, names: Sequence[str], *, forced: bool) -> list[Value]:
+        """Say what goes into each column.
+
+        :param names: what SQL calls the fields of a record
+        :param forced: whether empty texts are NULL where they can be nothing else
+        """
+        if self.outputs is None:
+            return [
+                Value(column, field, expression(column, name, forced=forced))
+                for field, (column, name) in enumerate(zip(self.columns, names, strict=True))
+            ]
+        return [
+            _value(output, column, names, forced=forced)
+            for output, column in zip(self.outputs, self.columns, strict=True)
+        ]
 
     def load(self, *, forced: bool) -> str:
         """Write the LOAD DATA that takes text as :mod:`tradewind.mysql.text_format` writes it.
 
         :param forced: whether empty texts are NULL where they can be nothing else
         """
-        fields, sets = [], []
-        for number, column in enumerate(self.columns, 1):
-            made = expression(column, f"@c{number}", forced=forced)
-            fields.append(quoted(column.name) if made is None else f"@c{number}")
-            if made is not None:
-                sets.append(f"{quoted(column.name)} = {made}")
+        fields = [f"@c{number}" for number in range(1, self.width + 1)]
+        sets = []
+        for value in self.values(tuple(fields), forced=forced):
+            if value.made is None and value.field is not None:
+                fields[value.field] = quoted(value.column.name)
+            else:
+                sets.append(f"{quoted(value.column.name)} = {value.made}")
         return (
             f"LOAD DATA LOCAL INFILE 'stream' INTO TABLE {self.table} CHARACTER SET utf8mb4 "
             f"FIELDS TERMINATED BY {literal(self.delimiter)} ENCLOSED BY '' ESCAPED BY '\\\\' "
             f"LINES TERMINATED BY '\\n' ({', '.join(fields)}){' SET ' if sets else ''}{', '.join(sets)}"
         )
+
+
+def _value(output: Output, column: Column, names: Sequence[str], *, forced: bool) -> Value:
+    if output.field is None:
+        text = literal(output.value)
+        return Value(column, None, expression(column, text, forced=True) or text)
+    name = names[output.index]
+    if output.cast is None or output.cast.kind == "text":
+        return Value(column, output.index, expression(column, name, forced=forced))
+    return Value(column, output.index, cast_value(name, output.cast, forced=forced))
+
+
+def cast_value(value: str, cast: Cast, *, forced: bool) -> str:
+    """Write a cast; what is no value of the type is warned of, which a load takes for an error.
+
+    :param value: a text in SQL
+    :param cast: the type
+    :param forced: whether an empty text is NULL
+    """
+    text = f"NULLIF({value}, '')" if forced and cast.never_empty else value
+    if cast.kind == "boolean":
+        return _truth(value, f"CAST({text} AS SIGNED)")
+    if cast.kind in ("integer", "bigint"):
+        return f"CAST({text} AS SIGNED)"
+    if cast.kind == "decimal" and cast.precision is not None:
+        return f"CAST({text} AS DECIMAL({cast.precision}, {cast.scale}))"
+    if cast.kind == "double":
+        return f"{text} + 0e0"
+    if cast.kind == "timestamptz":
+        return f"CAST({_moment(value, text)} AS DATETIME(6))"
+    if cast.kind in _TYPES:
+        return f"CAST({text} AS {_TYPES[cast.kind]})"
+    if cast.kind == "bytes":
+        written = f"LEFT({value}, 2) = '\\\\x' AND SUBSTR({value}, 3) REGEXP '^([0-9A-Fa-f]{{2}})*$'"
+        return f"CASE WHEN {written} THEN UNHEX(SUBSTR({value}, 3)) ELSE {value} END"
+    return text

@@ -25,6 +25,7 @@ class Column:
     :param category: the type's category (pg_type.typcategory)
     :param generated: whether it is computed from others
     :param identity: ``a`` for GENERATED ALWAYS AS IDENTITY, ``d`` for BY DEFAULT, else nothing
+    :param base: its type without a length, which an explicit cast would cut texts and bits to
     """
 
     name: str
@@ -32,6 +33,7 @@ class Column:
     category: str
     generated: bool = False
     identity: str = ""
+    base: str = ""
 
     @property
     def comparable(self) -> bool:
@@ -67,7 +69,8 @@ class Table:
 # to_jsonb: servers before 10 and 12 lack attidentity and attgenerated.
 _COLUMNS = """
 SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), t.typcategory,
-       coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '', coalesce(to_jsonb(a) ->> 'attidentity', '')
+       coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '', coalesce(to_jsonb(a) ->> 'attidentity', ''),
+       format_type(a.atttypid, -1)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -95,7 +98,7 @@ def find_table(session: PostgresSession, name: TableName) -> Table | None:
     rows = session.query(_COLUMNS, [name.sql])
     if not rows:
         return None
-    columns = tuple(Column(row[3], row[4], row[5], row[6], row[7]) for row in rows)
+    columns = tuple(Column(*row[3:9]) for row in rows)
     unique = frozenset(frozenset(row[0]) for row in session.query(_UNIQUE, [name.sql]))
     return Table(TableName(rows[0][1], rows[0][0]), rows[0][2], columns, unique)
 

@@ -64,7 +64,7 @@ def line_in_file(part: Part, line: int, start: Position) -> int:
     :param start: where its COPY began
     """
     shown = start.line + line - 1
-    source = open_csv(part)
+    source = open_csv(part, rewrite=False)
     with contextlib.closing(source):
         if not source.crlf:
             return shown  # LF within quotes is counted; CR files have no other line end

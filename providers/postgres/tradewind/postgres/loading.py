@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput, Pushback
+from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, Part, Reading
 from tradewind.operators.progress import Progress
-from tradewind.operators.rejects import TolerantLoad
+from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
 from tradewind.postgres.catalog import Table, existing_table
 from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table
+from tradewind.postgres.fields import Fields
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
 from tradewind.postgres.merging import STAGE, merge, stage_table
@@ -102,26 +105,62 @@ class Load(TableLoad[Table]):
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
         """Load one file, into the table or into the stage; return the rows."""
         into = STAGE if staged else table.name.sql
+        if source.outputs is None:
+            forced = tuple(name for name in columns if table.column(name).never_empty)
+            return self._load_records(part, source, Destination(into, columns, forced))
+        width = len(source.fields or ())
+        fields = Fields(self._session, into, table, columns, source.outputs, width, source.dialect)
+        fields.make()
+        return self._load_fields(part, source, fields)
+
+    def _load_fields(self, part: Part, source: CsvInput, fields: Fields) -> int:
+        """Load the records as texts; the server makes columns of them."""
+        destination = Destination(fields.sql, fields.names)
+        if self._request.max_errors:
+            return self._load_records(part, source, destination, fields.move)
+        self._session.execute("SAVEPOINT tradewind_part")
+        rows = self._load_records(part, source, destination)
+        try:
+            fields.move()
+        except DataError as error:
+            self._session.execute("ROLLBACK TO SAVEPOINT tradewind_part")
+            raise self._searched(part, destination, fields) or located(error, part.name) from error
+        self._session.execute("RELEASE SAVEPOINT tradewind_part")
+        return rows
+
+    def _searched(self, part: Part, destination: Destination, fields: Fields) -> DataError | None:
+        """Load the file again, to find the record that the server did not name."""
+        with contextlib.closing(open_csv(part, rewrite=False)) as source:
+            try:
+                statement = copy_statement(destination, source.dialect, header=False)
+                server = CopiedBlocks(self._session, source, statement, fields.move)
+                TolerantLoad(server, source, Rejects(None, 0), lambda data, rows: None).run()
+            except DataError as error:
+                return error.__cause__ if isinstance(error.__cause__, DataError) else error
+        return None
+
+    def _load_records(
+        self, part: Part, source: CsvInput, into: Destination, move: Callable[[], None] | None = None
+    ) -> int:
         version = self._session.conn.server_version
         guard_end = version < 180000
         if self._request.max_errors:
             source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
-            statement = copy_statement(into, columns, table, source.dialect, header=False)
-            server = CopiedBlocks(self._session, source, statement)
+            server = CopiedBlocks(self._session, source, copy_statement(into, source.dialect, header=False), move)
             return TolerantLoad(server, source, self._rejects, self._count).run()
         self._count(len(source.header), 0)
         rows, start = 0, Position(line=source.header_lines)
         if version >= TEXT_WITH_HEADER and suits(source.dialect):
             head = PlainHead(source)
             if not head.empty:
-                text = text_statement(into, columns, source.dialect)
+                text = text_statement(into, source.dialect)
                 plain = Counted(head, self._progress, part, guard_end=False)
                 rows = self._copy_stream(text, plain, source, lambda line: start.line + line - 1)
                 if head.rest is None:
                     return rows
             source.stream = head.rest or source.stream
             start = Position(start.line + head.lines, head.bytes)
-        statement = copy_statement(into, columns, table, source.dialect, header=True)
+        statement = copy_statement(into, source.dialect, header=True)
         stream = Counted(source.stream, self._progress, part, guard_end=guard_end)
         return rows + self._copy_stream(statement, stream, source, lambda line: line_in_file(part, line, start))
 
@@ -149,12 +188,24 @@ class _Silent(Progress):
         """Take no notice."""
 
 
-def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: CsvDialect, *, header: bool) -> str:
+@dataclass(frozen=True)
+class Destination:
+    """Where a COPY goes.
+
+    :param table: the table, quoted
+    :param columns: its columns in the order of the fields
+    :param forced: those of them of which an empty text is no value
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    forced: tuple[str, ...] = ()
+
+
+def copy_statement(into: Destination, dialect: CsvDialect, *, header: bool) -> str:
     """Write the COPY that takes records of CSV in UTF-8.
 
-    :param into: the table, quoted
-    :param columns: its columns in the order of the fields
-    :param table: what the catalog says about the target
+    :param into: where they go
     :param dialect: how the records are written
     :param header: whether a line comes first that is no record
     """
@@ -168,18 +219,16 @@ def copy_statement(into: str, columns: tuple[str, ...], table: Table, dialect: C
         "ENCODING 'UTF8'",
     ]
     # Files that quote every field write NULL as "": for numbers and times that can mean nothing else.
-    forced = [name for name in columns if table.column(name).never_empty]
-    if dialect.null == "" and forced:
-        options.append(f"FORCE_NULL ({listed(forced)})")
-    return f"COPY {into} ({listed(columns)}) FROM STDIN WITH ({', '.join(options)})"
+    if dialect.null == "" and into.forced:
+        options.append(f"FORCE_NULL ({listed(into.forced)})")
+    return f"COPY {into.table} ({listed(into.columns)}) FROM STDIN WITH ({', '.join(options)})"
 
 
-def text_statement(into: str, columns: tuple[str, ...], dialect: CsvDialect) -> str:
+def text_statement(into: Destination, dialect: CsvDialect) -> str:
     """Write the COPY that takes a line that is no record, then plain records (see ``tradewind.postgres.plain``).
 
-    :param into: the table, quoted
-    :param columns: its columns in the order of the fields
+    :param into: where they go
     :param dialect: how the records are written
     """
     options = f"DELIMITER {literal(dialect.delimiter)}, NULL {literal(dialect.null)}, ENCODING 'UTF8'"
-    return f"COPY {into} ({listed(columns)}) FROM STDIN WITH (FORMAT text, HEADER true, {options})"
+    return f"COPY {into.table} ({listed(into.columns)}) FROM STDIN WITH (FORMAT text, HEADER true, {options})"

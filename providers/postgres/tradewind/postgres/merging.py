@@ -109,7 +109,7 @@ def _by_index(
         action = f"UPDATE SET {sets} WHERE {_differs(table, changing, 't', 'excluded')}"
     # A row that was just inserted has no xmax; one that ON CONFLICT updated was locked first, which sets it.
     row = session.query(
-        f"WITH written AS (INSERT INTO {table.name.sql} AS t ({listed(columns)}) {_overriding(table, columns)}"
+        f"WITH written AS (INSERT INTO {table.name.sql} AS t ({listed(columns)}) {overriding(table, columns)}"
         f"SELECT {listed(columns)} FROM {STAGE} ON CONFLICT ({listed(key)}) DO {action} "
         "RETURNING (xmax = 0) AS inserted) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written"
@@ -133,7 +133,7 @@ def _under_lock(
             f"WHERE {same} AND ({_differs(table, changing, 't', 's')})"
         )
     inserted = session.execute(
-        f"INSERT INTO {table.name.sql} ({listed(columns)}) {_overriding(table, columns)}"
+        f"INSERT INTO {table.name.sql} ({listed(columns)}) {overriding(table, columns)}"
         f"SELECT {listed(columns, 's.')} FROM {STAGE} AS s "
         f"WHERE NOT EXISTS (SELECT FROM {table.name.sql} AS t WHERE {same})"
     )
@@ -167,6 +167,11 @@ def _differs(table: Table, columns: list[str], one: str, other: str) -> str:
     return " OR ".join(term(name) for name in columns)
 
 
-def _overriding(table: Table, columns: tuple[str, ...]) -> str:
+def overriding(table: Table, columns: tuple[str, ...]) -> str:
+    """Write what an INSERT needs to write identity columns as COPY does, else nothing.
+
+    :param table: what is written to
+    :param columns: its columns that get values
+    """
     always = any(table.column(name).identity == "a" for name in columns)
     return "OVERRIDING SYSTEM VALUE " if always else ""

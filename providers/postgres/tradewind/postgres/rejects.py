@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
@@ -21,12 +21,16 @@ class CopiedBlocks:
     :param session: the load's transaction
     :param source: the file, its header read
     :param copy: the COPY statement, for records without a header
+    :param move: brings what a COPY loaded to where it belongs, where that is elsewhere
     """
 
-    def __init__(self, session: PostgresSession, source: CsvInput, copy: str) -> None:
+    def __init__(
+        self, session: PostgresSession, source: CsvInput, copy: str, move: Callable[[], object] | None = None
+    ) -> None:
         self._session = session
         self._name = source.name
         self._copy = copy
+        self._move = move
         self._lines = ServerLines(source)
 
     def execute(self, statement: str, /) -> int:
@@ -35,7 +39,10 @@ class CopiedBlocks:
 
     def load(self, block: Block, /) -> int:
         """Copy a block's records into the table."""
-        return self._session.copy_in(self._copy, io.BytesIO(block.data))
+        rows = self._session.copy_in(self._copy, io.BytesIO(block.data))
+        if self._move is not None:
+            self._move()
+        return rows
 
     def find(self, records: Sequence[bytes], error: DataError, /) -> int | None:
         """Return the index of the record at the line that the server named."""

@@ -60,7 +60,7 @@ def refuse_end_mark(part: Part) -> None:
     :param part: the file
     :raises DataError: where it is, with the line
     """
-    source = open_csv(part)
+    source = open_csv(part, rewrite=False)
     scanner = Scanner(source.dialect)
     with contextlib.closing(source):
         for block in blocks(source, 1 << 20):
