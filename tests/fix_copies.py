@@ -16,6 +16,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading, Sink, Source, Target
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Projection
+from tradewind.operators.types import Arrays
 
 WORK = Work("dag", "run 1", "load", try_number=1, max_tries=2)
 
@@ -76,7 +77,7 @@ class MemoryReading(Reading):
     def files(self) -> Sequence[str]:
         return [f"memory/{number}.csv" for number in range(1, len(self._source.contents) + 1)]
 
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         source = self._source
         for name, data in zip(self.files, source.contents, strict=True):
             opened = partial(Short, data, source.most)

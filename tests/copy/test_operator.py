@@ -25,6 +25,7 @@ from tradewind.operators.ends import (
     Target,
 )
 from tradewind.operators.progress import Progress, megabytes
+from tradewind.operators.types import Arrays
 
 
 class Lines(Source):
@@ -56,7 +57,7 @@ class LinesReading(Reading):
     def fingerprint(self) -> str:
         return self.name
 
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         return iter(())
 
     def cancel(self) -> None:

@@ -17,6 +17,7 @@ from tradewind.hooks.errors import AccessDenied, ConnectionFailed
 from tradewind.mysql.tables import MySqlTable
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyResult, Part, Reading
+from tradewind.operators.types import Arrays
 
 
 class Gate:
@@ -48,7 +49,7 @@ class GatedFiles(MemoryFiles):
         source = self
 
         class Gated(MemoryReading):
-            def parts(self, dialect: CsvDialect | None = None) -> Any:
+            def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Any:
                 data = source.contents[0]
                 yield Part("gated.csv", lambda: Gate(data, source.reached, source.go), source.dialect)
 

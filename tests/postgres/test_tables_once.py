@@ -16,6 +16,7 @@ from tests.fix_postgres import Database
 from tradewind.hooks.errors import AccessDenied, ConnectionFailed
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyResult, Part, Reading
+from tradewind.operators.types import Arrays
 from tradewind.postgres.tables import PostgresTable
 
 
@@ -48,7 +49,7 @@ class GatedFiles(MemoryFiles):
         source = self
 
         class Gated(MemoryReading):
-            def parts(self, dialect: CsvDialect | None = None) -> Any:
+            def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Any:
                 data = source.contents[0]
                 yield Part("gated.csv", lambda: Gate(data, source.reached, source.go), source.dialect)
 

@@ -1,40 +1,51 @@
-"""What a table is made from: the columns of an input and their kinds."""
+"""What a table is made from: the columns of an input and their types."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.csv_records import delimiter_hint, open_csv
 from tradewind.operators.ends import Part
-from tradewind.operators.inference import SAMPLE_BYTES, Kind, infer, joined
+from tradewind.operators.inference import SAMPLE_BYTES, infer
 from tradewind.operators.names import shown
+from tradewind.operators.types import ColumnType, common
 
 
-def column_kinds(parts: Sequence[Part], table: str) -> dict[str, Kind | None]:
-    """Tell the kind of each column from the first records of all parts.
+def column_types(parts: Sequence[Part], table: str) -> dict[str, ColumnType | None]:
+    """Tell the type of each column: from the parts where they know it, else from the first records of all parts.
 
     :param parts: the input
     :param table: the table to be made, for messages
-    :return: a kind for each column, None where all values are NULL
+    :return: a type for each column, None where all values are NULL
     :raises DataError: where the input names no columns
     """
-    kinds: dict[str, Kind | None] = {}
+    found: dict[str, list[ColumnType | None]] = {}
     for part in parts:
-        source = open_csv(part)
-        try:
-            if source.names is None:
-                continue
-            hint = delimiter_hint(source.names, source.dialect)
-            if hint:
-                raise DataError(f"{source.name}: {hint}", source=source.name, line=1)
-            for column, kind in zip(source.names, infer(source, max(SAMPLE_BYTES // len(parts), 1 << 18)), strict=True):
-                kinds[column] = joined(kinds.get(column), kind)
-        finally:
-            source.close()
-    if not kinds:
+        known = _known(part)
+        for column, kind in (known or _inferred(part, max(SAMPLE_BYTES // len(parts), 1 << 18))).items():
+            found.setdefault(column, []).append(kind)
+    if not found:
         raise DataError(f"create=True: no part of the input has a header, so table {table} cannot be made from it")
-    return kinds
+    return {column: common(types) for column, types in found.items()}
+
+
+def _known(part: Part) -> dict[str, ColumnType | None] | None:
+    if part.types is None or part.columns is None:
+        return None
+    return dict(zip(part.columns, part.types, strict=True))
+
+
+def _inferred(part: Part, limit: int) -> dict[str, ColumnType | None]:
+    with contextlib.closing(open_csv(part)) as source:
+        if source.names is None:
+            return {}
+        hint = delimiter_hint(source.names, source.dialect)
+        if hint:
+            raise DataError(f"{source.name}: {hint}", source=source.name, line=1)
+        kinds = infer(source, limit)
+        return {name: kind and ColumnType(kind) for name, kind in zip(source.names, kinds, strict=True)}
 
 
 def key_columns(key: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expecting import Expectation
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Projection
+from tradewind.operators.types import Arrays, ColumnType
 
 Mode = Literal["append", "replace", "merge"]
 MODES: tuple[Mode, ...] = ("append", "replace", "merge")
@@ -50,6 +51,9 @@ class Part:
     :param columns: the names of the fields in order, or None where the first record is a header that names them
     :param size: bytes on the wire if known, for the progress line
     :param projection: which columns the records are to become, None where they stay as they are
+    :param types: the types of the columns in order, each None where it is unknown; None where all are, as of CSV
+    :param unit: what an error counts: a ``line`` of the bytes, or a ``record`` where a file of another format was
+        read, whose lines nobody sees
     """
 
     name: str
@@ -58,6 +62,14 @@ class Part:
     columns: tuple[str, ...] | None = None
     size: int | None = None
     projection: Projection | None = None
+    types: tuple[ColumnType | None, ...] | None = None
+    unit: Literal["line", "record"] = "line"
+
+    def type_of(self, column: str) -> ColumnType | None:
+        """Return the type of a column, None where it is unknown."""
+        if self.types is None or self.columns is None or column not in self.columns:
+            return None
+        return self.types[self.columns.index(column)]
 
 
 class Reading(ABC):
@@ -69,11 +81,12 @@ class Reading(ABC):
         """What identifies this very input: changed input has another one."""
 
     @abstractmethod
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the parts in a fixed order.
 
         :param dialect: what the target would like to get; a source that renders rows obeys, one that
             hands out bytes as they are does not
+        :param arrays: how the target would like arrays to be written, see :mod:`tradewind.operators.types`
         """
 
     @property

@@ -23,6 +23,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting, Projection
 from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.templates import templated
+from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -341,7 +342,7 @@ class FileReading(Reading):
         """Return how a file is compressed."""
         return infer(self._compression, file.url)
 
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the files; their bytes come as they are, in the dialect they are in."""
         for file in self.found:
             yield replace(self.layout.part(self._access(file)), projection=self.projection)

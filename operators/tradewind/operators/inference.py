@@ -11,7 +11,8 @@ from typing import Literal
 
 from tradewind.operators.csv_records import CsvInput, Pushback, Scanner
 
-Kind = Literal["boolean", "bigint", "numeric", "double", "date", "timestamp", "timestamptz", "uuid", "text"]
+Kind = Literal["boolean", "bigint", "decimal", "double", "date", "timestamp", "timestamptz", "uuid", "text"]
+"""Those of :data:`tradewind.operators.types.TypeKind` that a text shows."""
 
 SAMPLE_BYTES = 8 << 20
 SAMPLE_RECORDS = 100_000
@@ -27,9 +28,9 @@ _BOOLEANS = frozenset({"true", "false", "t", "f"})
 
 # What a column is that holds values of two kinds.
 _BOTH: dict[frozenset[Kind], Kind] = {
-    frozenset({"bigint", "numeric"}): "numeric",
+    frozenset({"bigint", "decimal"}): "decimal",
     frozenset({"bigint", "double"}): "double",
-    frozenset({"numeric", "double"}): "double",
+    frozenset({"decimal", "double"}): "double",
     frozenset({"date", "timestamp"}): "timestamp",
 }
 
@@ -42,9 +43,9 @@ def kind_of(value: str) -> Kind:
     if value.lower() in _BOOLEANS:
         return "boolean"
     if _INTEGER.fullmatch(value):
-        return "bigint" if -(2**63) <= int(value[:40]) < 2**63 and len(value) <= 20 else "numeric"
+        return "bigint" if -(2**63) <= int(value[:40]) < 2**63 and len(value) <= 20 else "decimal"
     if _DECIMAL.fullmatch(value):
-        return "numeric"
+        return "decimal"
     if _DOUBLE.fullmatch(value):
         return "double"
     if _UUID.fullmatch(value):
@@ -76,13 +77,13 @@ def widest(values: Iterable[str], null: str) -> Kind | None:
     for value in values:
         if value == null:
             continue
-        kind = joined(kind, kind_of(value))
+        kind = _joined(kind, kind_of(value))
         if kind == "text":
             break
     return kind
 
 
-def joined(one: Kind | None, other: Kind | None) -> Kind | None:
+def _joined(one: Kind | None, other: Kind | None) -> Kind | None:
     """Return the kind of a column that holds both kinds.
 
     :param one: a kind, None for NULL alone

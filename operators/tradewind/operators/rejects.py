@@ -7,10 +7,11 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.csv_records import Block, CsvInput, Scanner, blocks
+from tradewind.operators.places import numbered
 
 if TYPE_CHECKING:
     from tradewind.operators.ends import Sink
@@ -115,14 +116,25 @@ class TolerantLoad:
     :param source: the file, its header read
     :param rejects: takes the bad records
     :param told: is told the bytes of each block
+    :param unit: what an error counts, see :class:`tradewind.operators.ends.Part`
     """
 
-    def __init__(self, server: Server, source: CsvInput, rejects: Rejects, told: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        source: CsvInput,
+        rejects: Rejects,
+        told: Callable[[int, int], None],
+        *,
+        unit: Literal["line", "record"] = "line",
+    ) -> None:
         self._server = server
         self._source = source
         self._rejects = rejects
         self._told = told
         self._scanner = Scanner(source.dialect)
+        self._unit = unit
+        self._set_aside = 0
         self.rows = 0
 
     def run(self) -> int:
@@ -163,7 +175,11 @@ class TolerantLoad:
         records = list(self._scanner.records(block.data, self._source.line_end))
         if len(records) == 1:
             told = self._server.located(error, block.line)
-            self._rejects.add(self._source, records[0], told, self._server.reason(told))
+            reason = self._server.reason(told)
+            if self._unit == "record":
+                told = numbered(told, self.rows + self._set_aside + 1)
+            self._set_aside += 1
+            self._rejects.add(self._source, records[0], told, reason)
             return
         bad = self._server.find(records, error)
         cuts = (len(records) // 2,) if bad is None else (bad, bad + 1)

@@ -15,8 +15,10 @@ from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, verify
 from tradewind.operators.ledger import copy_token, reload_token
+from tradewind.operators.places import in_records
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects
+from tradewind.operators.types import Arrays
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,10 @@ class TableLoad(ABC, Generic[T]):
     def full_name(self) -> str:
         """Return the target's name with its schema: part of the token."""
 
+    def arrays(self) -> Arrays:
+        """Say how the server reads arrays."""
+        return "braces"
+
     @abstractmethod
     def open_table(self, parts: list[Part]) -> T:
         """Return the table, made from the input where that is asked for."""
@@ -149,7 +155,7 @@ class TableLoad(ABC, Generic[T]):
         return [again, token], before
 
     def _write(self) -> CopyResult:
-        parts = list(self._reading.parts())
+        parts = list(self._reading.parts(arrays=self.arrays()))
         table = self.open_table(parts)
         checked = self._prepared(table)
         write: Callable[[T, list[Part]], CopyResult] = {
@@ -215,7 +221,10 @@ class TableLoad(ABC, Generic[T]):
                     continue
                 found = in_order_of_fields(source, match_columns(source, table))
                 columns = self._staged(columns, found, source, table) if staged else found
-                rows += self.load_part(part, source, table, found, staged=staged)
+                try:
+                    rows += self.load_part(part, source, table, found, staged=staged)
+                except DataError as error:
+                    raise in_records(error, part) from error.__cause__
         return rows, columns
 
     def _staged(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _NUMBERS = frozenset(["tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "bit"])
 _TIMES = frozenset(["date", "datetime", "timestamp", "time", "year"])
 _TEXTS = frozenset(["char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set"])
+_BYTES = frozenset(["binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"])
 _LONG = frozenset(
     ["tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json", "geometry"]
 )
@@ -54,6 +55,11 @@ class Column:
     def text(self) -> bool:
         """Whether values are compared by a collation, which may find different ones equal."""
         return self.type in _TEXTS
+
+    @property
+    def bytes(self) -> bool:
+        """Whether the column holds bytes, and no text."""
+        return self.type in _BYTES
 
     @property
     def long(self) -> bool:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, NotFound, TradewindError
 from tradewind.mysql.catalog import existing_table, find_table
+from tradewind.mysql.column_types import sql_type
 from tradewind.mysql.locks import lock, unlock
 from tradewind.mysql.names import TableName, listed, quoted
-from tradewind.operators.creating import column_kinds, key_columns
-from tradewind.operators.inference import Kind
+from tradewind.operators.creating import column_types, key_columns
+from tradewind.operators.types import ColumnType
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# DECIMAL rounds without a word: 30 places are all it has. DATETIME knows no zone, the session's is UTC.
-_TYPES: dict[Kind | None, str] = {
-    "boolean": "boolean",
-    "bigint": "bigint",
-    "numeric": "decimal(65,30)",
-    "double": "double",
-    "date": "date",
-    "timestamp": "datetime(6)",
-    "timestamptz": "datetime(6)",
-    "uuid": "char(36)",
-}
-_TEXT = "longtext"
-_KEY_TEXT = "varchar(255)"
 _NAME_CHARACTERS = 64
 
 
@@ -62,22 +50,21 @@ def ensure_table(session: MySqlSession, name: TableName, parts: Sequence[Part], 
 def _create(session: MySqlSession, name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> bool:
     if not session.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", [name.schema]):
         raise NotFound(f"{session.describe}: there is no database {name.schema}: create it first")
-    statement = _statement(name, column_kinds(parts, str(name)), key)
+    statement = _statement(name, column_types(parts, str(name)), key)
     session.execute(statement)
     existing_table(session, name)
-    log.info("created the table from the input's first records: %s", statement)
+    log.info("created the table from the input: %s", statement)
     return True
 
 
-def _statement(name: TableName, kinds: dict[str, Kind | None], key: tuple[str, ...]) -> str:
-    found = key_columns(key, tuple(kinds))
-    long = next((column for column in kinds if len(column) > _NAME_CHARACTERS), None)
+def _statement(name: TableName, types: dict[str, ColumnType | None], key: tuple[str, ...]) -> str:
+    found = key_columns(key, tuple(types))
+    long = next((column for column in types if len(column) > _NAME_CHARACTERS), None)
     if long:
         raise DataError(
             f"column name {long!r} is longer than the {_NAME_CHARACTERS} characters that MySQL takes", column=long
         )
-    texts = {column: _KEY_TEXT if column in found else _TEXT for column in kinds}
-    columns = [f"{quoted(column)} {_TYPES.get(kind, texts[column])}" for column, kind in kinds.items()]
+    columns = [f"{quoted(column)} {sql_type(kind, key=column in found)}" for column, kind in types.items()]
     if found:
         columns.append(f"PRIMARY KEY ({listed(found)})")
     return f"CREATE TABLE {name.sql} ({', '.join(columns)}) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"

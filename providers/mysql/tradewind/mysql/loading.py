@@ -26,6 +26,7 @@ from tradewind.operators.ends import CopyRequest, Part, Reading
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
+from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
@@ -84,11 +85,15 @@ class Load(TableLoad[Table]):
         """Make the table if that is asked for, which would commit a transaction; then begin one."""
         self._session.execute(_SETTINGS)
         if self._request.create:
-            parts = list(self._reading.parts())
+            parts = list(self._reading.parts(arrays=self.arrays()))
             self.created = ensure_table(self._session, self.name, parts, self._request.key)
         self._session.commit()
         self._session.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self._session.execute("START TRANSACTION READ WRITE")
+
+    def arrays(self) -> Arrays:
+        """Ask for JSON: MySQL has no arrays."""
+        return "json"
 
     def full_name(self) -> str:
         """Return the target's name with its database."""
@@ -125,7 +130,8 @@ class Load(TableLoad[Table]):
         """Load one file, into the table or into the stage; return the rows."""
         into = Into.of(source, STAGE if staged else table.name.sql, tuple(table.column(name) for name in columns))
         if self._request.max_errors:
-            return TolerantLoad(self._server(source, into), source, self._rejects, self._count).run()
+            server = self._server(source, into)
+            return TolerantLoad(server, source, self._rejects, self._count, unit=part.unit).run()
         self._session.execute("SAVEPOINT tradewind_part")
         text = Rendered(source, lambda data: self._count(data, 0))
         into = replace(into, delimiter=text.text.delimiter.decode())
@@ -156,7 +162,8 @@ class Load(TableLoad[Table]):
         self._session.execute("ROLLBACK TO SAVEPOINT tradewind_part")
         with contextlib.closing(open_csv(part, rewrite=False)) as source:
             try:
-                TolerantLoad(self._server(source, into), source, Rejects(None, 0), lambda data, rows: None).run()
+                server, none = self._server(source, into), Rejects(None, 0)
+                TolerantLoad(server, source, none, lambda data, rows: None, unit=part.unit).run()
             except DataError as error:
                 return error.__cause__ if isinstance(error.__cause__, DataError) else error
         return None

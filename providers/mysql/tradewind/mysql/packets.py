@@ -19,6 +19,7 @@ _EOF_SIZE = 5
 _MORE_RESULTS = 0x0008
 _STMT_PREPARE, _STMT_CLOSE = 0x16, 0x19
 _BINARY = 63  # the collation's number
+_UNSIGNED = 32  # column_definition_flags.h
 
 # https://dev.mysql.com/doc/dev/mysql-server/latest/field__types_8h.html
 _FLOAT, _BIT, _JSON = 4, 16, 245
@@ -35,12 +36,16 @@ class Column:
     :param kind: its type's number
     :param binary: whether its values are bytes, and no text
     :param scale: its decimals, 31 where a float states none
+    :param length: how many characters its values have at most
+    :param unsigned: whether its numbers have no sign
     """
 
     name: str
     kind: int
     binary: bool = False
     scale: int = 0
+    length: int = 0
+    unsigned: bool = False
 
     @property
     def is_bit(self) -> bool:
@@ -89,7 +94,8 @@ def _column(data: bytes) -> Column:
 def _from_field(field: Any) -> Column:
     # JSON of MySQL has the collation "binary" and is text.
     binary = field.charsetnr == _BINARY and field.type_code in _BYTES and field.type_code != _JSON
-    return Column(field.name, field.type_code, binary, field.scale)
+    unsigned = bool(field.flags & _UNSIGNED)
+    return Column(field.name, field.type_code, binary, field.scale, field.length, unsigned)
 
 
 def row_blocks(conn: Any, result: Any) -> Iterator[list[bytes]]:

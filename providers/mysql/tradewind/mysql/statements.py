@@ -11,17 +11,21 @@ from tradewind.mysql.values import literal
 from tradewind.operators.casts import Cast
 from tradewind.operators.csv_records import CsvInput
 from tradewind.operators.projection import Output
+from tradewind.operators.types import ColumnType
 
 _TYPES = {"date": "DATE", "time": "TIME(6)", "timestamp": "DATETIME(6)"}
 
 
-def expression(column: Column, value: str, *, forced: bool) -> str | None:
+def expression(column: Column, value: str, *, forced: bool, kind: ColumnType | None = None) -> str | None:
     """Write what a field becomes where the server would not read it as other databases write it, else nothing.
 
     :param column: where it goes
     :param value: the field in SQL, a text or NULL
     :param forced: whether an empty text is NULL in a column of numbers or times
+    :param kind: what the field holds, None where nobody knows: a text is never guessed to be bytes
     """
+    if column.bytes and kind is not None and kind.kind == "bytes":
+        return f"UNHEX(SUBSTR({value}, 3))"
     text = f"NULLIF({value}, '')" if forced and column.never_empty else value
     if column.boolean:
         return _truth(value, text)
@@ -82,6 +86,7 @@ class Into:
     :param delimiter: what stands between the fields
     :param outputs: what the columns are made from, None where each field is one
     :param width: how many fields a record has
+    :param types: what the columns are given, each None where nobody knows
     """
 
     table: str
@@ -89,6 +94,7 @@ class Into:
     delimiter: str
     outputs: tuple[Output, ...] | None = None
     width: int = 0
+    types: tuple[ColumnType | None, ...] = ()
 
     @classmethod
     def of(cls, source: CsvInput, table: str, columns: tuple[Column, ...]) -> Into:
@@ -99,7 +105,7 @@ class Into:
         :param columns: its columns, in the order of what the source gives
         """
         width = len(columns) if source.outputs is None else len(source.fields or ())
-        return cls(table, columns, "", source.outputs, width)
+        return cls(table, columns, "", source.outputs, width, source.types or (None,) * len(columns))
 
     @property
     def forces(self) -> bool:
@@ -115,12 +121,12 @@ class Into:
         """
         if self.outputs is None:
             return [
-                Value(column, field, expression(column, name, forced=forced))
-                for field, (column, name) in enumerate(zip(self.columns, names, strict=True))
+                Value(column, field, expression(column, name, forced=forced, kind=kind))
+                for field, (column, name, kind) in enumerate(zip(self.columns, names, self.types, strict=True))
             ]
         return [
-            _value(output, column, names, forced=forced)
-            for output, column in zip(self.outputs, self.columns, strict=True)
+            _value(output, column, names, kind, forced=forced)
+            for output, column, kind in zip(self.outputs, self.columns, self.types, strict=True)
         ]
 
     def load(self, *, forced: bool) -> str:
@@ -142,13 +148,15 @@ class Into:
         )
 
 
-def _value(output: Output, column: Column, names: Sequence[str], *, forced: bool) -> Value:
+def _value(
+    output: Output, column: Column, names: Sequence[str], kind: ColumnType | None, *, forced: bool
+) -> Value:
     if output.field is None:
         text = literal(output.value)
         return Value(column, None, expression(column, text, forced=True) or text)
     name = names[output.index]
     if output.cast is None or output.cast.kind == "text":
-        return Value(column, output.index, expression(column, name, forced=forced))
+        return Value(column, output.index, expression(column, name, forced=forced, kind=kind))
     return Value(column, output.index, cast_value(name, output.cast, forced=forced))
 
 

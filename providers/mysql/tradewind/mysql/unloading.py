@@ -28,6 +28,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument, SourceChanged
+from tradewind.mysql.column_types import result_type
 from tradewind.mysql.errors import QueryCancelled
 from tradewind.mysql.names import TableName, quoted
 from tradewind.mysql.packets import result_columns, row_blocks
@@ -35,6 +36,7 @@ from tradewind.mysql.rendering import Renderer
 from tradewind.mysql.values import literal
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
+from tradewind.operators.types import Arrays
 from tradewind.operators.unloads import CopyStream
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class MySqlReading(Reading):
         """The text of the query and its parameters: the rows cannot be known before they are read."""
         return json.dumps([self._name, self._sql, self._parameters], default=str)
 
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the one part that a query has."""
         asked = dialect or CsvDialect()
         with self._hook.session(self._work) as session:
@@ -92,7 +94,8 @@ class MySqlReading(Reading):
             session.rollback()
         sql = self._statement(columns)
         names = tuple(column.name for column in columns)
-        yield Part(self._name, lambda: self._open(sql, names, asked), asked, names)
+        types = tuple(map(result_type, columns))
+        yield Part(self._name, lambda: self._open(sql, names, asked), asked, names, types=types)
 
     def cancel(self) -> None:
         """Stop the query in the server."""

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, NotFound
-from tradewind.operators.creating import column_kinds, key_columns
-from tradewind.operators.inference import Kind
+from tradewind.operators.creating import column_types, key_columns
+from tradewind.operators.types import ColumnType
 from tradewind.postgres.catalog import Table, existing_table, find_table
+from tradewind.postgres.column_types import sql_type
 from tradewind.postgres.names import TableName, listed, quoted
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TYPES: dict[Kind | None, str] = {"double": "double precision", None: "text"}
 # NAMEDATALEN - 1: a longer name would be cut without a word.
 _NAME_BYTES = 63
 
@@ -39,21 +39,20 @@ def ensure_table(session: PostgresSession, name: TableName, parts: Sequence[Part
         return table
     if name.schema and not session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name.schema]):
         raise NotFound(f"{session.describe}: there is no schema {name.schema}: create it first")
-    kinds = column_kinds(parts, str(name))
-    statement = _statement(name, kinds, key)
+    statement = _statement(name, column_types(parts, str(name)), key)
     session.execute(statement)
-    log.info("created the table from the input's first records: %s", statement)
+    log.info("created the table from the input: %s", statement)
     return existing_table(session, name)
 
 
-def _statement(name: TableName, kinds: dict[str, Kind | None], key: tuple[str, ...]) -> str:
-    found = key_columns(key, tuple(kinds))
-    long = next((column for column in kinds if len(column.encode()) > _NAME_BYTES), None)
+def _statement(name: TableName, types: dict[str, ColumnType | None], key: tuple[str, ...]) -> str:
+    found = key_columns(key, tuple(types))
+    long = next((column for column in types if len(column.encode()) > _NAME_BYTES), None)
     if long:
         raise DataError(
             f"column name {long!r} is longer than the {_NAME_BYTES} bytes that PostgreSQL keeps", column=long
         )
-    columns = [f"{quoted(column)} {_TYPES.get(kind, kind)}" for column, kind in kinds.items()]
+    columns = [f"{quoted(column)} {sql_type(kind)}" for column, kind in types.items()]
     if found:
         columns.append(f"PRIMARY KEY ({listed(found)})")
     return f"CREATE TABLE {name.sql} ({', '.join(columns)})"

@@ -15,7 +15,8 @@ from tradewind.operators.ends import CopyRequest, Part, Reading
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
-from tradewind.postgres.catalog import Table, existing_table
+from tradewind.operators.types import Arrays
+from tradewind.postgres.catalog import Table, existing_table, find_table
 from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table
 from tradewind.postgres.fields import Fields
@@ -74,8 +75,17 @@ class Load(TableLoad[Table]):
         schema = self._name.schema or self._session.query("SELECT current_schema()")[0][0]
         return str(TableName(self._name.table, schema))
 
+    def arrays(self) -> Arrays:
+        """Ask for the server's own arrays, but for the columns of the table that are none."""
+        table = find_table(self._session, self._name)
+        if table is None:
+            return "braces"
+        return {column.name.casefold(): "braces" if column.category == "A" else "json" for column in table.columns}
+
     def open_table(self, parts: list[Part]) -> Table:
         """Return the table, made from the input where that is asked for."""
+        if any(part.types for part in parts):
+            self._session.execute("SET LOCAL timezone = 'UTC'")  # typed times without an offset are in UTC
         if self._request.create:
             table = ensure_table(self._session, self._name, parts, self._request.key)
         else:
@@ -147,7 +157,7 @@ class Load(TableLoad[Table]):
         if self._request.max_errors:
             source.stream = Counted(source.stream, _Silent(self._progress), part, guard_end=guard_end)
             server = CopiedBlocks(self._session, source, copy_statement(into, source.dialect, header=False), move)
-            return TolerantLoad(server, source, self._rejects, self._count).run()
+            return TolerantLoad(server, source, self._rejects, self._count, unit=part.unit).run()
         self._count(len(source.header), 0)
         rows, start = 0, Position(line=source.header_lines)
         if version >= TEXT_WITH_HEADER and suits(source.dialect):

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
+from tradewind.operators.types import Arrays, spelling
 from tradewind.operators.unloads import CopyStream
+from tradewind.postgres.column_types import result_types
 from tradewind.postgres.errors import translated
-from tradewind.postgres.names import literal
+from tradewind.postgres.names import literal, quoted
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -81,7 +83,7 @@ class PostgresReading(Reading):
         """The text of the query and its parameters: the rows cannot be known before they are read."""
         return json.dumps([self._name, self._sql, self._parameters], default=str)
 
-    def parts(self, dialect: CsvDialect | None = None) -> Iterator[Part]:
+    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the one part that a query has."""
         asked = dialect or CsvDialect()
         if codecs.lookup(asked.encoding).name not in _ENCODINGS:
@@ -90,9 +92,14 @@ class PostgresReading(Reading):
             query = self._begin(session)
             with session.conn.cursor() as cur, translated(self._name):
                 cur.execute(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0")
-                columns = tuple(column.name for column in cur.description or ())
+                description = cur.description or ()
+            types = result_types(session, description)
             session.rollback()
-        yield Part(self._name, lambda: self._open(asked), asked, columns)
+        columns = tuple(column.name for column in description)
+        as_json = tuple(
+            kind.kind == "array" and spelling(arrays, name) == "json" for name, kind in zip(columns, types, strict=True)
+        )
+        yield Part(self._name, lambda: self._open(asked, columns, as_json), asked, columns, types=types)
 
     def cancel(self) -> None:
         """Stop the query in the server."""
@@ -109,7 +116,7 @@ class PostgresReading(Reading):
             text: str = cur.mogrify(self._sql, self._parameters).decode(_python_encoding(session))
         return text
 
-    def _open(self, dialect: CsvDialect) -> CopyStream:
+    def _open(self, dialect: CsvDialect, columns: tuple[str, ...], as_json: tuple[bool, ...]) -> CopyStream:
         stack = ExitStack()
         session = stack.enter_context(self._hook.session(self._work))
         try:
@@ -117,7 +124,7 @@ class PostgresReading(Reading):
         except BaseException:
             session.close()
             raise
-        statement = copy_out_statement(query, dialect)
+        statement = copy_out_statement(with_json(query, columns, as_json), dialect)
 
         return CopyStream(
             lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack), self._name
@@ -142,6 +149,23 @@ def clean_query(sql: str) -> str:
     :param sql: one SELECT, VALUES or WITH
     """
     return sql.strip().rstrip(";").rstrip()
+
+
+def with_json(query: str, columns: tuple[str, ...], as_json: tuple[bool, ...]) -> str:
+    """Return a query that gives some arrays as JSON.
+
+    :param query: the query, its values in it
+    :param columns: the names of its columns
+    :param as_json: which ones are to be JSON
+    """
+    if not any(as_json):
+        return query
+    aliases = [quoted(f"c{number}") for number in range(len(columns))]  # two columns may have one name
+    shown = [
+        f"{f'to_json({alias})' if converted else alias} AS {quoted(name)}"
+        for alias, converted, name in zip(aliases, as_json, columns, strict=True)
+    ]
+    return f"SELECT {', '.join(shown)} FROM (\n{query}\n) AS q ({', '.join(aliases)})"
 
 
 def copy_out_statement(query: str, dialect: CsvDialect) -> str:
