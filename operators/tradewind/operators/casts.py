@@ -11,8 +11,9 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from uuid import UUID
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.types import TypeKind
 
-KINDS = (
+KINDS: tuple[TypeKind, ...] = (
     "boolean",
     "integer",
     "bigint",
@@ -44,7 +45,7 @@ class Cast:
     :param scale: how many of them stand after the point
     """
 
-    kind: str
+    kind: TypeKind
     precision: int | None = None
     scale: int = 0
 
@@ -63,7 +64,7 @@ class Cast:
             raise InvalidArgument(
                 f"type {text!r}: a decimal has from 1 to {_MOST_DIGITS} digits, no more of them after the point"
             )
-        return cls(found[1], precision, scale)
+        return cls(KINDS[KINDS.index(found[1])], precision, scale)
 
     @property
     def never_empty(self) -> bool:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import delimiter_hint, open_csv
+from tradewind.operators.csv_records import delimiter_hint, open_csv, projected_types
 from tradewind.operators.ends import Part
 from tradewind.operators.inference import SAMPLE_BYTES, infer
 from tradewind.operators.names import shown
@@ -34,7 +34,11 @@ def column_types(parts: Sequence[Part], table: str) -> dict[str, ColumnType | No
 def _known(part: Part) -> dict[str, ColumnType | None] | None:
     if part.types is None or part.columns is None:
         return None
-    return dict(zip(part.columns, part.types, strict=True))
+    if part.projection is None:
+        return dict(zip(part.columns, part.types, strict=True))
+    outputs = part.projection.resolve(part.columns, part.name)
+    types = projected_types(outputs, part.types)
+    return {output.name: found for output, found in zip(outputs, types, strict=True)}
 
 
 def _inferred(part: Part, limit: int) -> dict[str, ColumnType | None]:
@@ -44,8 +48,9 @@ def _inferred(part: Part, limit: int) -> dict[str, ColumnType | None]:
         hint = delimiter_hint(source.names, source.dialect)
         if hint:
             raise DataError(f"{source.name}: {hint}", source=source.name, line=1)
-        kinds = infer(source, limit)
-        return {name: kind and ColumnType(kind) for name, kind in zip(source.names, kinds, strict=True)}
+        known = source.types or (None,) * len(source.names)
+        kinds = [kind and ColumnType(kind) for kind in infer(source, limit)]
+        return {name: one or other for name, one, other in zip(source.names, known, kinds, strict=True)}
 
 
 def key_columns(key: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tradewind.hooks.errors import DataError
@@ -19,6 +19,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
 from tradewind.operators.projection import Output, keeps_records
 from tradewind.operators.transcoding import Transcoder
+from tradewind.operators.types import ColumnType
 
 CHUNK = 1 << 18
 HEADER_LIMIT = 1 << 20
@@ -72,6 +73,7 @@ class CsvInput:
     :param names: the names of the columns, None where nothing names them
     :param fields: the names of the records' fields, which a projection may name otherwise
     :param outputs: what the records are to become, None where they are it
+    :param types: the types of the columns, each None where it is unknown; None where all are
     :param line_end: what ends a line: LF (which CRLF ends with too) or a bare CR
     :param crlf: whether lines end with CRLF
     :param empty: whether there is no byte at all
@@ -84,6 +86,7 @@ class CsvInput:
     names: tuple[str, ...] | None = None
     fields: tuple[str, ...] | None = None
     outputs: tuple[Output, ...] | None = None
+    types: tuple[ColumnType | None, ...] | None = None
     line_end: bytes = b"\n"
     crlf: bool = False
     empty: bool = False
@@ -124,9 +127,26 @@ def _projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
         return source
     outputs = part.projection.resolve(source.fields, part.name)
     names = tuple(output.name for output in outputs)
+    source.types = projected_types(outputs, part.types)
     if keeps_records(outputs, len(source.fields or ())):
         return replace(source, names=names)
     return rewritten(source, outputs) if rewrite else replace(source, names=names, outputs=outputs)
+
+
+def projected_types(
+    outputs: Sequence[Output], types: Sequence[ColumnType | None] | None
+) -> tuple[ColumnType | None, ...]:
+    """Return the types of the columns that records become.
+
+    :param outputs: the columns, resolved
+    :param types: those of the records' fields, None where they are unknown
+    """
+    return tuple(
+        ColumnType(output.cast.kind, output.cast.precision, output.cast.scale if output.cast.precision else None)
+        if output.cast
+        else (types[output.index] if types and output.index >= 0 else None)
+        for output in outputs
+    )
 
 
 def as_utf8(stream: Readable, encoding: str, name: str) -> Readable:
@@ -150,7 +170,7 @@ def as_utf8(stream: Readable, encoding: str, name: str) -> Readable:
 def _with_header(part: Part, stream: Readable) -> CsvInput:
     dialect = part.dialect
     data, end = _first_record(stream, dialect, part.name)
-    result = CsvInput(part.name, stream, dialect, names=part.columns, empty=not data)
+    result = CsvInput(part.name, stream, dialect, names=part.columns, types=part.types, empty=not data)
     record = data[:end]
     result.line_end, result.crlf = _line_end(record)
     if dialect.header and data:

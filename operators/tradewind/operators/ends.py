@@ -65,12 +65,6 @@ class Part:
     types: tuple[ColumnType | None, ...] | None = None
     unit: Literal["line", "record"] = "line"
 
-    def type_of(self, column: str) -> ColumnType | None:
-        """Return the type of a column, None where it is unknown."""
-        if self.types is None or self.columns is None or column not in self.columns:
-            return None
-        return self.types[self.columns.index(column)]
-
 
 class Reading(ABC):
     """A source that is open: it knows its input, and hands it out."""

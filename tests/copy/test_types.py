@@ -1,0 +1,182 @@
+"""What becomes of each type between each pair of ends: the table of docs/types.md, row by row, against real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.fix_mysql import MySqlDatabase
+from tests.fix_postgres import Database
+from tests.stage import LAKE, Stage
+from tradewind.mysql.tables import MySqlTable
+from tradewind.operators.copy import CopyOperator
+from tradewind.postgres.tables import PostgresTable
+
+# Column, type, values as SQL writes them: each row of the table holds one of each, the last one NULLs alone.
+POSTGRES: list[tuple[str, str, str, str]] = [
+    ("yes", "boolean", "true", "false"),
+    ("small", "smallint", "-32768", "32767"),
+    ("int", "integer", "-2147483648", "2147483647"),
+    ("big", "bigint", "-9223372036854775808", "9223372036854775807"),
+    ("dec", "numeric(20,6)", "-12345678901234.000001", "0.100000"),
+    ("real", "real", "0.1", "-1e+30"),
+    ("dbl", "double precision", "0.1", "5e-324"),
+    ("day", "date", "'0001-01-01'", "'9999-12-31'"),
+    ("hour", "time without time zone", "'00:00:00'", "'23:59:59.123456'"),
+    ("at", "timestamp without time zone", "'2013-02-03 04:05:06.789'", "'1969-12-31 23:59:59.999999'"),
+    ("seen", "timestamp with time zone", "'2013-02-03 04:05:06.789+05:30'", "'1969-12-31 23:59:59-08'"),
+    ("span", "interval", "'1 year 2 days 03:04:05.6'", "'-1 day'"),
+    ("word", "text", "''", "E'a,\"b\"\\n\\\\N größe'"),
+    ("raw", "bytea", "'\\xdeadbeef00ff'", "'\\x'"),
+    ("doc", "jsonb", """'{"a": [1, null, "x\\"y"], "n": 12345678901234567890.123}'""", "'[]'"),
+    ("uid", "uuid", "'0b6fbd47-7a31-4d7a-9a4c-6a3f4a3f2b11'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"),
+    ("ints", "integer[]", "'{1,NULL,-3}'", "'{}'"),
+    ("words", "text[]", """ARRAY['a,b', '', NULL, 'q"\\', 'NULL']""", "'{x}'"),
+]
+MYSQL: list[tuple[str, str, str, str]] = [
+    ("yes", "tinyint(1)", "1", "0"),
+    ("tiny", "tinyint(4)", "-128", "127"),
+    ("small", "smallint(6)", "-32768", "32767"),
+    ("medium", "mediumint(9)", "-8388608", "8388607"),
+    ("num", "int(11)", "-2147483648", "2147483647"),
+    ("uint", "int(10) unsigned", "0", "4294967295"),
+    ("big", "bigint(20)", "-9223372036854775808", "9223372036854775807"),
+    ("ubig", "bigint(20) unsigned", "0", "18446744073709551615"),
+    ("deci", "decimal(30,10)", "-12345678901234.0000000001", "0.1"),
+    ("flo", "float", "0.1", "-1e30"),
+    ("dbl", "double", "0.1", "1e-300"),
+    ("day", "date", "'1000-01-01'", "'9999-12-31'"),
+    ("hour", "time(6)", "'00:00:00'", "'23:59:59.123456'"),
+    ("moment", "datetime(6)", "'2013-02-03 04:05:06.789'", "'1000-01-01 00:00:00'"),
+    ("seen", "timestamp(6)", "'2013-02-03 04:05:06.789'", "'2037-12-31 23:59:59'"),
+    ("word", "longtext", "''", "'a,\"b\"\\n\\\\N größe'"),
+    ("raw", "longblob", "X'deadbeef00ff'", "''"),
+    ("fixed", "binary(4)", "X'deadbeef'", "X'00000000'"),
+    ("yr", "year(4)", "1999", "2155"),
+]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The services of a test, and a way to copy between them.
+
+    :param context: makes the context of a task
+    """
+
+    stage: Stage
+    postgres: Database
+    mysql: MySqlDatabase
+    context: Callable[..., Any]
+
+    def copy(self, source: Any, target: Any, **asked: Any) -> Any:
+        operator = CopyOperator(task_id="copy", source=source, target=target, **asked)
+        return operator.execute(self.context(operator))
+
+    def in_postgres(self, table: str) -> Any:
+        return PostgresTable(table, conn_id=self.postgres.conn_id)
+
+    def in_mysql(self, table: str) -> Any:
+        return MySqlTable(table, conn_id=self.mysql.conn_id)
+
+    def postgres_types(self, table: str) -> dict[str, str]:
+        return dict(
+            self.postgres.query(
+                "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+                f"WHERE attrelid = '{table}'::regclass AND attnum > 0"
+            )
+        )
+
+    def postgres_rows(self, table: str) -> list[tuple[Any, ...]]:
+        """Return the values as the first table had them, whatever type they have now."""
+        types = self.postgres_types(table)
+        columns = ", ".join(_again(name, kind, types[name]) for name, kind, *_ in POSTGRES)
+        return self.postgres.query(f"SET timezone = 'UTC'; SELECT {columns} FROM {table} ORDER BY int")
+
+    def mysql_types(self, table: str) -> dict[str, str]:
+        return {
+            name: kind
+            for name, kind in self.mysql.query(
+                "SELECT column_name, column_type FROM information_schema.columns "
+                f"WHERE table_schema = DATABASE() AND table_name = '{table}'"
+            )
+        }
+
+    def mysql_rows(self, table: str) -> list[tuple[Any, ...]]:
+        columns = ", ".join(
+            f"HEX({name})" if name in ("raw", "fixed") else f"{name} + 0e0" if name == "flo" else f"CONCAT({name})"
+            for name, *_ in MYSQL
+        )
+        return self.mysql.query(f"SELECT {columns} FROM {table} ORDER BY num")
+
+
+def _again(name: str, first: str, now: str) -> str:
+    if first.endswith("[]"):
+        return f"{f'to_jsonb({name})' if now.endswith('[]') else f'{name}::jsonb'}::text"
+    return f"{name}::text::{first}::text"
+
+
+@pytest.fixture
+def ends(
+    stage: Stage,
+    database: Database,
+    mysql_database: MySqlDatabase,
+    connection: Callable[..., str],
+    context: Callable[..., Any],
+) -> Iterator[Ends]:
+    connection(LAKE, stage.connections()[f"AIRFLOW_CONN_{LAKE.upper()}"])
+    yield Ends(stage, database, mysql_database, context)
+
+
+@pytest.fixture
+def from_postgres(ends: Ends) -> Ends:
+    """Fill a table of PostgreSQL with every type that it has."""
+    columns = ", ".join(f"{name} {kind}" for name, kind, *_ in POSTGRES)
+    rows = ", ".join(f"({', '.join(case[at] for case in POSTGRES)})" for at in (2, 3))
+    ends.postgres.query(f"CREATE TABLE a ({columns})")
+    ends.postgres.query(f"INSERT INTO a VALUES {rows}".replace("%", "%%"))
+    ends.postgres.query("INSERT INTO a (int) VALUES (7)")
+    return ends
+
+
+@pytest.fixture
+def from_mysql(ends: Ends) -> Ends:
+    """Fill a table of MySQL with every type that it has."""
+    columns = ", ".join(f"{name} {kind} NULL" for name, kind, *_ in MYSQL)
+    rows = ", ".join(f"({', '.join(case[at] for case in MYSQL)})" for at in (2, 3))
+    ends.mysql.query(f"CREATE TABLE a ({columns}) CHARACTER SET utf8mb4")
+    ends.mysql.query(f"INSERT INTO a VALUES {rows}")
+    ends.mysql.query("INSERT INTO a (num) VALUES (7)")
+    return ends
+
+
+def test_postgres_to_postgres(from_postgres: Ends) -> None:
+    from_postgres.copy(from_postgres.in_postgres("a"), from_postgres.in_postgres("b"), create=True)
+
+    assert from_postgres.postgres_types("b") == {name: kind for name, kind, *_ in POSTGRES}
+    assert from_postgres.postgres_rows("b") == from_postgres.postgres_rows("a")
+
+
+def test_postgres_to_mysql_and_back(from_postgres: Ends) -> None:
+    ends = from_postgres
+    ends.copy(ends.in_postgres("a"), ends.in_mysql("m"), create=True)
+    ends.copy(ends.in_mysql("m"), ends.in_postgres("b"), create=True)
+
+    assert ends.postgres_rows("b") == ends.postgres_rows("a")
+
+
+def test_mysql_to_mysql(from_mysql: Ends) -> None:
+    from_mysql.copy(from_mysql.in_mysql("a"), from_mysql.in_mysql("b"), create=True)
+
+    assert from_mysql.mysql_rows("b") == from_mysql.mysql_rows("a")
+
+
+def test_mysql_to_postgres_and_back(from_mysql: Ends) -> None:
+    ends = from_mysql
+    ends.mysql.query("CREATE TABLE b LIKE a")
+    ends.copy(ends.in_mysql("a"), ends.in_postgres("p"), create=True)
+    ends.copy(ends.in_postgres("p"), ends.in_mysql("b"))
+
+    assert ends.mysql_rows("b") == ends.mysql_rows("a")
