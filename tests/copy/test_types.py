@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,13 +96,12 @@ class Ends:
         return self.postgres.query(f"SET timezone = 'UTC'; SELECT {columns} FROM {table} ORDER BY int")
 
     def mysql_types(self, table: str) -> dict[str, str]:
-        return {
-            name: kind
-            for name, kind in self.mysql.query(
+        return dict(
+            self.mysql.query(
                 "SELECT column_name, column_type FROM information_schema.columns "
                 f"WHERE table_schema = DATABASE() AND table_name = '{table}'"
             )
-        }
+        )
 
     def mysql_rows(self, table: str) -> list[tuple[Any, ...]]:
         columns = ", ".join(
@@ -125,9 +124,9 @@ def ends(
     mysql_database: MySqlDatabase,
     connection: Callable[..., str],
     context: Callable[..., Any],
-) -> Iterator[Ends]:
+) -> Ends:
     connection(LAKE, stage.connections()[f"AIRFLOW_CONN_{LAKE.upper()}"])
-    yield Ends(stage, database, mysql_database, context)
+    return Ends(stage, database, mysql_database, context)
 
 
 @pytest.fixture

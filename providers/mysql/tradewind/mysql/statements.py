@@ -148,9 +148,7 @@ class Into:
         )
 
 
-def _value(
-    output: Output, column: Column, names: Sequence[str], kind: ColumnType | None, *, forced: bool
-) -> Value:
+def _value(output: Output, column: Column, names: Sequence[str], kind: ColumnType | None, *, forced: bool) -> Value:
     if output.field is None:
         text = literal(output.value)
         return Value(column, None, expression(column, text, forced=True) or text)
