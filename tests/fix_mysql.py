@@ -112,8 +112,9 @@ class MySqlServer:
         assert path is not None
         if not self.data.exists():
             self._make(path)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        if not self.port:  # a server that starts again keeps its port
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
         options = {
             "datadir": self.data,
             "socket": self.socket,
@@ -185,7 +186,7 @@ class MySqlServer:
 
     def _spawn(self, path: str, *arguments: str) -> subprocess.Popen[bytes]:
         root = os.geteuid() == 0
-        environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
+        environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C", "TMPDIR": str(self.folder)}
         with open(self.folder / "output", "ab") as output:
             return subprocess.Popen(
                 [path, *arguments],

@@ -78,7 +78,7 @@ class Proxy:
 
     ``lose`` is a text: the first answer to an HTTP request whose line holds it is lost. ``made`` counts what happened,
     ``requests`` lists method and path of each HTTP request, ``on_bytes`` is called with
-    the bytes that clients send in plain TCP.
+    the bytes that clients send in plain TCP, ``open`` holds the clients' connections.
     """
 
     def __init__(self, target: tuple[str, int], faults: Faults, seed: int, *, http: bool = True) -> None:
@@ -90,6 +90,7 @@ class Proxy:
         self.requests: list[str] = []
         self.lose: str | None = None
         self.on_bytes: Callable[[bytes], None] | None = None
+        self.open: set[socket.socket] = set()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _HttpHandler if http else _TcpHandler)
@@ -145,6 +146,15 @@ class Proxy:
         with self._lock:
             self.made[what] += 1
 
+    def cut(self) -> int:
+        """Break all connections that are open; return how many they were."""
+        with self._lock:
+            found = list(self.open)
+        for connection in found:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        return len(found)
+
     def connect(self) -> socket.socket:
         """Connect to the server behind."""
         upstream = socket.create_connection(self.target, TIMEOUT)
@@ -167,6 +177,7 @@ class _Handler(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         self.request.settimeout(TIMEOUT)
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.server.proxy.open.add(self.request)
 
     def reset(self) -> None:
         """Break the connection as a network does: with RST, not with FIN."""
@@ -174,6 +185,7 @@ class _Handler(socketserver.BaseRequestHandler):
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def finish(self) -> None:
+        self.server.proxy.open.discard(self.request)
         with suppress(OSError):
             self.request.close()
 

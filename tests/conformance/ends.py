@@ -5,13 +5,14 @@ A new end is a class here and an entry in ``ENDS``; every promise is then tried 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.conformance.rows import COLUMNS, Row, from_texts, to_text
@@ -47,12 +48,14 @@ class End(ABC):
     def __init__(self, stage: Stage, name: str) -> None:
         self.stage = stage
         self.name = name
-        self.opened: list[Any] = []
 
-    def close(self) -> None:
-        """Close the onlooker's own connections."""
-        for each in self.opened:
-            each.close()
+    @abstractmethod
+    def make(self) -> None:
+        """Make what is to be filled or written to, empty."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Remove it, and close the onlooker's own connections."""
 
     @abstractmethod
     def fill(self, rows: Iterable[Row]) -> None:
@@ -96,6 +99,22 @@ class End(ABC):
     def left(self) -> list[str]:
         """List what still runs or lies about in the service."""
 
+    @abstractmethod
+    def things(self) -> set[str]:
+        """List the tables or objects that lie in the service."""
+
+    @abstractmethod
+    def keep(self) -> None:
+        """Keep what is there now for :meth:`reset`."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Put back what :meth:`keep` kept."""
+
+    @abstractmethod
+    def sum(self) -> object:
+        """Return what tells one content from another, whatever the order of its rows."""
+
     def leftovers(self) -> list[str]:
         """List it once the service has had the time to notice that its client is gone."""
         deadline = time.monotonic() + PATIENCE
@@ -108,16 +127,33 @@ class Table(End):
     """A table in a database."""
 
     keeps_ledger = True
-    quote: ClassVar[str]
+    schema: ClassVar[str]
     types: ClassVar[dict[str, str]]
     options = ""
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        super().__init__(stage, name)
-        self.connection = self.connect()
-        self.opened.append(self.connection)
+    @cached_property
+    def connection(self) -> Any:
+        """A connection of the onlooker's own."""
+        return self.connect()
+
+    def make(self) -> None:
         columns = ", ".join(f"{column} {kind}" for column, kind in self.types.items())
-        self.query(f"CREATE TABLE {name} ({columns}){self.options}")
+        self.query(f"CREATE TABLE {self.name} ({columns}){self.options}")
+
+    def remove(self) -> None:
+        self.query(f"DROP TABLE IF EXISTS {self.name}, {self.name}_kept")
+        self.connection.close()
+
+    def keep(self) -> None:
+        self.query(f"CREATE TABLE {self.name}_kept AS SELECT * FROM {self.name}")
+
+    def reset(self) -> None:
+        self.query(f"TRUNCATE TABLE {self.name}")
+        self.query(f"INSERT INTO {self.name} SELECT * FROM {self.name}_kept")
+
+    def things(self) -> set[str]:
+        found = self.query(f"SELECT table_name FROM information_schema.tables WHERE table_schema = {self.schema}")
+        return {f"table {name}" for (name,) in found}
 
     @abstractmethod
     def connect(self) -> Any:
@@ -128,9 +164,23 @@ class Table(End):
         """Return a query to read from."""
 
     def query(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        """Run a statement, on a new connection where a server that was started again has lost the old one."""
+        try:
+            return self._query(sql, parameters)
+        except Exception as error:
+            if "OperationalError" not in type(error).__name__ and "InterfaceError" not in type(error).__name__:
+                raise
+            del self.connection
+            return self._query(sql, parameters)
+
+    def _query(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return list(cursor.fetchall()) if cursor.description else []
+
+    @abstractmethod
+    def cut(self) -> int:
+        """End the sessions of others in this database; return how many."""
 
     def fill(self, rows: Iterable[Row]) -> None:
         self.query(f"TRUNCATE TABLE {self.name}")
@@ -160,10 +210,17 @@ class Table(End):
         """Return try, mode and rows of each entry about this table."""
 
 
+OTHERS = """
+    FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+    AND application_name <> 'onlooker'
+"""
+
+
 class Postgres(Table):
     """A table in PostgreSQL."""
 
     kind = "postgres"
+    schema = "current_schema()"
     types = dict(
         zip(
             COLUMNS,
@@ -193,12 +250,14 @@ class Postgres(Table):
     def target(self) -> Target:
         return PostgresTable(self.name, conn_id=WAREHOUSE)
 
+    def sum(self) -> object:
+        return self.query(f"SELECT count(*), sum(hash_record_extended(t, 0)::numeric) FROM {self.name} t")
+
     def left(self) -> list[str]:
-        found = self.query(
-            "SELECT state, query FROM pg_stat_activity WHERE datname = current_database() "
-            "AND backend_type = 'client backend' AND application_name <> 'onlooker'"
-        )
-        return [f"session {state}: {query}" for state, query in found]
+        return [f"session {state}: {query}" for state, query in self.query(f"SELECT state, query {OTHERS}")]
+
+    def cut(self) -> int:
+        return len(self.query(f"SELECT pg_terminate_backend(pid) {OTHERS}"))
 
     def ledger(self) -> list[tuple[Any, ...]]:
         return self.query(
@@ -210,6 +269,7 @@ class MySql(Table):
     """A table in MySQL or MariaDB."""
 
     kind = "mysql"
+    schema = "DATABASE()"
     types = dict(
         zip(
             COLUMNS,
@@ -249,12 +309,27 @@ class MySql(Table):
     def target(self) -> Target:
         return MySqlTable(self.name, conn_id=MART)
 
+    def sum(self) -> object:
+        texts = ", ".join(f"COALESCE({column}, 'NULL')" for column in COLUMNS)
+        hashed = f"CONV(LEFT(MD5(CONCAT_WS('|', {texts})), 15), 16, 10)"
+        return self.query(f"SELECT COUNT(*), SUM(CAST({hashed} AS DECIMAL(20))) FROM {self.name}")
+
     def left(self) -> list[str]:
-        found = self.query(
-            "SELECT command, info FROM information_schema.processlist WHERE db = DATABASE() AND id NOT IN %s",
+        return [f"session {command}: {statement}" for _, command, statement in self._others()]
+
+    def cut(self) -> int:
+        ended = 0
+        for number, *_ in self._others():
+            with contextlib.suppress(Exception):  # it has just gone
+                self.query(f"KILL CONNECTION {number}")
+                ended += 1
+        return ended
+
+    def _others(self) -> list[tuple[Any, ...]]:
+        return self.query(
+            "SELECT id, command, info FROM information_schema.processlist WHERE db = DATABASE() AND id NOT IN %s",
             [_onlookers],
         )
-        return [f"session {command}: {statement}" for command, statement in found]
 
     def ledger(self) -> list[tuple[Any, ...]]:
         return self.query(
@@ -280,10 +355,21 @@ class File(End):
     keeps_ledger = False
     ending: ClassVar[str]
 
-    def __init__(self, stage: Stage, name: str) -> None:
-        super().__init__(stage, name)
-        self.client = _client(stage)
-        self.key = f"{name}/data{self.ending}"
+    @property
+    def client(self) -> S3Client:
+        return _client(self.stage)
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}/data{self.ending}"
+
+    def make(self) -> None:
+        pass
+
+    def remove(self) -> None:
+        found = self.client.list_objects_v2(Bucket=self.stage.bucket, Prefix=f"{self.name}/").get("Contents", [])
+        for item in found:
+            self.client.delete_object(Bucket=self.stage.bucket, Key=item["Key"])
 
     @abstractmethod
     def encode(self, rows: Iterable[Row]) -> bytes:
@@ -332,6 +418,19 @@ class File(End):
 
     def target(self) -> Target:
         return self.file()
+
+    def things(self) -> set[str]:
+        found = self.client.list_objects_v2(Bucket=self.stage.bucket).get("Contents", [])
+        return {f"object {item['Key']}" for item in found}
+
+    def keep(self) -> None:
+        self.kept = self.body() or b""
+
+    def reset(self) -> None:
+        self.put(self.kept)
+
+    def sum(self) -> object:
+        return self.rows()
 
     def left(self) -> list[str]:
         uploads = self.client.list_multipart_uploads(Bucket=self.stage.bucket).get("Uploads", [])

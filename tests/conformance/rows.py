@@ -85,7 +85,7 @@ def plain(count: int, start: int = 1) -> list[Row]:
     :param start: the id of the first
     """
     return [
-        Row(number, f"name {number}", "note " * 30, Decimal(number), member=True)
+        Row(number, f"name {number}", "note " * 90, Decimal(number), member=True)
         for number in range(start, start + count)
     ]
 

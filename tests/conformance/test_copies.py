@@ -71,9 +71,11 @@ def pair(
         connection(name.removeprefix("AIRFLOW_CONN_"), value)
     kinds, name = request.param, f"t{secrets.token_hex(6)}"
     source, target = (ENDS[kind](full_stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
+    source.make()
+    target.make()
     yield Pair(source, target, context)
-    source.close()
-    target.close()
+    source.remove()
+    target.remove()
 
 
 def each(pairs: list[tuple[str, str]]) -> pytest.MarkDecorator:

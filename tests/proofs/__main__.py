@@ -1,4 +1,4 @@
-"""Prove on real processes and servers that what runs, survives: ``python -m tests.proofs kill --seed 1 --count 50``."""
+"""Prove on real processes and servers that what runs, survives: ``python -m tests.proofs matrix --seed 1``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
+from tests.conformance.ends import ENDS
 from tests.flights import write_csv
 from tests.proofs import fault, kill, twin
+from tests.proofs.matrix import HEAD, Cell, cells, summary
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
+from tests.proofs.servers import open_servers
 from tests.stage import open_stage
 
 WHAT = {
+    "matrix": "every pair of ends in every mode, broken in four ways at random moments, then the retries",
     "kill": "SIGKILL at a random moment, then the retry",
     "twin": "two tries of the same work at the same time",
     "fault": "dropped connections, delays and 503 between the task and its servers",
@@ -61,17 +66,28 @@ PROVERS: dict[str, Prover] = {"kill": _kill, "twin": _twin, "fault": _fault}
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.proofs", description=__doc__)
-    parser.add_argument("proof", choices=PROVERS, help="; ".join(f"{name}: {what}" for name, what in WHAT.items()))
+    parser.add_argument("proof", choices=WHAT, help="; ".join(f"{name}: {what}" for name, what in WHAT.items()))
     parser.add_argument("--seed", type=int, default=None, help="makes the moments (default: a random one, printed)")
-    parser.add_argument("--count", type=int, default=50, help="how many times for each kind of copy (default: 50)")
+    parser.add_argument(
+        "--count", type=int, default=None, help="how many times for each kind of copy (default: 50; matrix: 25)"
+    )
+    every = cells(list(ENDS), list(ENDS))
     parser.add_argument(
         "--copy",
-        choices=[*SCENES, *OFFICIAL],
+        choices=[*SCENES, *OFFICIAL, *every],
         nargs="+",
-        default=["append", "unload"],
-        help="the kinds of copy (default: append unload); official-* need the providers of the bench group",
+        metavar="COPY",
+        default=None,
+        help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
+        f"providers of the bench group); for matrix, pairs with a mode as {every[0]} (default: all)",
     )
-    return parser.parse_args()
+    asked = parser.parse_args()
+    matrix = asked.proof == "matrix"
+    asked.count = asked.count or (25 if matrix else 50)
+    asked.copy = asked.copy or (every if matrix else ["append", "unload"])
+    if wrong := [name for name in asked.copy if (name in every) is not matrix]:
+        parser.error(f"{asked.proof} knows no copy {', '.join(wrong)}")
+    return asked
 
 
 def prove(proof: str, name: str, seed: int, count: int, folder: Path, scene: Load | Unload) -> int:
@@ -98,19 +114,45 @@ def working_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+def prove_matrix(names: list[str], seed: int, count: int, folder: Path) -> int:
+    """Break each pair in each mode, print a row for each and for each way, and return how many tries went wrong."""
+    print(f"\n### {WHAT['matrix']} (seed {seed})\n\n{HEAD}", flush=True)
+    bad = 0
+    with open_servers(folder / "servers") as servers:
+        for name in names:
+            with closing(Cell(servers, name, folder, seed)) as cell:
+                done = [cell.broken(kind, number) for number, kind in zip(range(count), cell.kinds, strict=False)]
+            print("\n".join(summary(name, done)), flush=True)
+            for each in done:
+                if each.problems:
+                    bad += 1
+                    print(f"{name}, {each.kind} at {each.moment:.3f} s: {'; '.join(each.problems)}", file=sys.stderr)
+    return bad
+
+
+def prove_scenes(proof: str, names: list[str], seed: int, count: int, folder: Path) -> int:
+    """Run one proof on some kinds of copy, each with servers of its own; return how many runs went wrong."""
+    bad = 0
+    file = write_csv(folder / "flights.csv")
+    for name in names:
+        with open_stage(folder / name) as stage:
+            with closing({**SCENES, **OFFICIAL}[name](stage, file, name)) as scene:
+                bad += prove(proof, name, seed, count, folder, scene)
+    return bad
+
+
 def main() -> int:
     """Run the proofs that the command line asks for."""
     asked = arguments()
     seed = secrets.randbelow(10**6) if asked.seed is None else asked.seed
-    bad = 0
+    started = time.monotonic()
     with working_folder() as folder:
-        file = write_csv(folder / "flights.csv")
-        for name in asked.copy:
-            with open_stage(folder / name) as stage:
-                with closing({**SCENES, **OFFICIAL}[name](stage, file, name)) as scene:
-                    bad += prove(asked.proof, name, seed, asked.count, folder, scene)
+        if asked.proof == "matrix":
+            bad = prove_matrix(asked.copy, seed, asked.count, folder)
+        else:
+            bad = prove_scenes(asked.proof, asked.copy, seed, asked.count, folder)
     total = asked.count * len(asked.copy)
-    print(f"\n{asked.proof}: {total - bad} of {total} right (seed {seed})")
+    print(f"\n{asked.proof}: {total - bad:,} of {total:,} right, in {time.monotonic() - started:.0f} s (seed {seed})")
     return 1 if bad else 0
 
 

@@ -19,6 +19,7 @@ from tests.flights import COLUMNS, KEY, NULL, TABLE
 from tests.stage import LAKE, WAREHOUSE, Stage
 
 if TYPE_CHECKING:
+    from tests.conformance.ends import End
     from tradewind.hooks.compat import BaseOperator
 
 SOURCE_KEY = "in/flights.csv"
@@ -31,7 +32,7 @@ START = 60.0
 class Try:
     """One try of one task.
 
-    :param what: a name in :data:`OPERATORS`
+    :param what: a name in :data:`OPERATORS`, or a pair of ends and a mode, see :func:`pair_name`
     :param run_id: the run: tries of the same run are the same work
     :param number: which try it is
     :param stage: the servers
@@ -126,6 +127,34 @@ def parse_csv(path: str) -> Any:
             yield [None if field == NULL else field for field in row]
 
 
+def pair_name(source: str, target: str, mode: str) -> str:
+    """Name a copy between two of the conformance suite's ends.
+
+    :param source: the kind of the one
+    :param target: the kind of the other
+    """
+    return f"{source}-{target}-{mode}"
+
+
+def pair_of(stage: Stage, what: str) -> tuple[End, End]:
+    """Return the two ends of a copy that :func:`pair_name` named."""
+    from tests.conformance.ends import ENDS
+
+    source, target, _ = what.split("-")
+    return ENDS[source](stage, f"source_{what.replace('-', '_')}"), ENDS[target](
+        stage, f"target_{what.replace('-', '_')}"
+    )
+
+
+def _paired(attempt: Try) -> BaseOperator:
+    from tradewind.operators.copy import CopyOperator
+
+    source, target = pair_of(attempt.stage, attempt.what)
+    mode: Any = attempt.what.split("-")[2]
+    key = "id" if mode == "merge" else None
+    return CopyOperator(task_id="copy", source=source.source(), target=target.target(), mode=mode, key=key)
+
+
 OPERATORS: dict[str, Callable[[Try], BaseOperator]] = {
     "append": lambda attempt: _load(attempt, "append"),
     "replace": lambda attempt: _load(attempt, "replace"),
@@ -149,7 +178,7 @@ def run(attempt: Try, started: Connection) -> None:
     os.dup2(output, 2)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ |= attempt.stage.connections()
-    operator = OPERATORS[attempt.what](attempt)
+    operator = OPERATORS.get(attempt.what, _paired)(attempt)
     context = make_context(operator, run_id=attempt.run_id, try_number=attempt.number, max_tries=3)
     started.send(True)
     try:

@@ -9,10 +9,18 @@ from tests.proofs import job  # noqa: F401
 WANTED = (
     "boto3",
     "psycopg2",
+    "pymysql",
+    "tests.conformance.ends",
     "tradewind.amazon.s3.files",
     "tradewind.hooks.compat",
     "tradewind.operators.copy",
+    "tradewind.mysql.hooks",
+    "tradewind.mysql.loading",
+    "tradewind.mysql.unloading",
+    "tradewind.postgres.hooks",
+    "tradewind.postgres.loading",
     "tradewind.postgres.tables",
+    "tradewind.postgres.unloading",
     # In the benchmarks' environment alone:
     "airflow.providers.amazon.aws.transfers.s3_to_sql",
     "airflow.providers.amazon.aws.transfers.sql_to_s3",

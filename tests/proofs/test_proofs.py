@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.ends import ENDS
+from tests.fix_mysql import program as mysql_program
 from tests.proofs.fault import Breaker
 from tests.proofs.kill import Killer
+from tests.proofs.matrix import CYCLE, Cell, cells
 from tests.proofs.scenes import SCENES, Load, Unload
+from tests.proofs.servers import Servers, open_servers
 from tests.proofs.twin import Twinner
+from tests.services import require
 from tests.stage import Stage
 
 Scene = Load | Unload
@@ -37,6 +44,34 @@ def scene(stage: Stage, flights_file: Path) -> Iterator[Callable[[str], Scene]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Start servers that may be broken."""
+    if mysql_program() is None:
+        require("mysql", "no mariadbd or mysqld: install mariadb-server-core")
+    folder = tmp_path_factory.mktemp("breakable")
+    folder.chmod(0o711)  # PostgreSQL may run as another user
+    with open_servers(folder) as made:
+        yield made
+
+
+def test_a_sample_of_the_kill_matrix(servers: Servers, tmp_path: Path, seed: int) -> None:
+    """Three cells, one of which has an end of each database, broken in each way."""
+    choose = random.Random(seed)
+    every = cells(list(ENDS), list(ENDS))
+    both = [name for name in every if name.startswith(("postgres-mysql", "mysql-postgres"))]
+    names = [choose.choice(both), *choose.sample(every, 2)]
+
+    wrong = []
+    for name in names:
+        with closing(Cell(servers, name, tmp_path, seed)) as cell:
+            wanted = dict.fromkeys(kind for kind, _ in zip(cell.kinds, range(len(CYCLE)), strict=False))
+            done = [cell.broken(kind, 1) for kind in wanted]
+        wrong += [f"{name}, {each}" for each in done if each.problems]
+
+    assert wrong == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize(("name", "count"), [("append", 5), ("unload", 5), ("merge", 2), ("replace", 2)])

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, TimedOut
+from tradewind.mysql.hanging_up import hanging_up_with
 from tradewind.mysql.options import CURSORS
 from tradewind.mysql.values import literal, text_literal
 
@@ -199,8 +200,9 @@ def _result_class() -> type[Any]:
 
         def _send(self, conn: Any, stream: Any) -> None:
             try:
-                while data := stream.read(LOAD_CHUNK):
-                    conn.write_packet(data)
+                with hanging_up_with(conn._sock):
+                    while data := stream.read(LOAD_CHUNK):
+                        conn.write_packet(data)
             except BaseException:
                 # The protocol knows an end and no failure: an end would keep the rows that came before.
                 conn._force_close()

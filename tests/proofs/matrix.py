@@ -1,0 +1,235 @@
+"""The kill matrix: every pair of ends in every mode, broken in four ways at random moments, then retried."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.conformance.ends import ENDS, Table
+from tests.conformance.rows import Row, plain
+from tests.proofs.job import Running, Try, pair_name, pair_of
+from tests.proofs.kill import MARGIN, SHRINK
+from tests.proofs.scenes import processes
+from tests.proofs.servers import Servers
+
+ROWS = 20_000
+"""Rows of a source: about 10 MB, so that a file takes more than one part of an upload."""
+
+TRIES = 6
+"""How many tries Airflow would make in all."""
+
+KINDS = {
+    "process": "SIGKILL of the task's process",
+    "database": "its sessions in a database are ended",
+    "s3": "its connections to S3 are cut",
+    "restart": "a database's server crashes and starts again",
+}
+CYCLE = ("process", "database", "s3", "process", "restart", "database", "process", "s3")
+"""How often each kind comes, where the pair has such an end."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One try that was broken, and the tries after it.
+
+    :param kind: how, one of :data:`KINDS`
+    :param state: what was visible then: ``before``, ``after``, or ``on`` where the try went on and succeeded by itself
+    :param tries: how many tries it took in all
+    """
+
+    kind: str
+    moment: float
+    state: str
+    tries: int
+    problems: list[str] = field(default_factory=list)
+
+
+class Cell:
+    """One pair in one mode.
+
+    :param servers: the servers
+    :param what: the pair's name, see :func:`tests.proofs.job.pair_name`
+    :param folder: where logs go
+    :param seed: makes the moments
+    """
+
+    def __init__(self, servers: Servers, what: str, folder: Path, seed: int) -> None:
+        self.servers = servers
+        self.what = what
+        self.folder = folder
+        self.random = random.Random(f"{seed} {what}")
+        self.mode = what.split("-")[2]
+        self.source, self.target = pair_of(servers.stage, what)
+        self.known: set[str] = set()
+        self._prepare()
+        self.duration = self._measure()
+
+    @property
+    def kinds(self) -> Iterator[str]:
+        """The kinds that this pair can meet, for ever."""
+        tables = any(isinstance(end, Table) for end in (self.source, self.target))
+        files = not all(isinstance(end, Table) for end in (self.source, self.target))
+        can = {"process"} | ({"database", "restart"} if tables else set()) | ({"s3"} if files else set())
+        return itertools.cycle(kind for kind in CYCLE if kind in can)
+
+    def close(self) -> None:
+        """Remove both ends."""
+        self.source.remove()
+        self.target.remove()
+
+    def _prepare(self) -> None:
+        self.wanted = plain(ROWS)
+        self.source.make()
+        self.source.fill(self.wanted)
+        self.target.make()
+        there = plain(500, start=10**6)
+        if self.mode == "merge":
+            there += [row._replace(name="changed") for row in self.wanted[: ROWS // 3]]
+        self.there = there
+        self.target.fill(there)
+        self.target.keep()
+        self.before = self.target.sum()
+
+    @property
+    def expected(self) -> list[Row]:
+        """The rows of the target after the copy."""
+        if self.mode == "replace" or not self.target.keeps_ledger:
+            return self.wanted
+        return sorted([*self.wanted, *self.there[:500]], key=lambda row: row.id)
+
+    def _measure(self) -> float:
+        """Run it undisturbed twice, the first time to warm up, and return the seconds of the second."""
+        for run in ("warm", "measure"):
+            self.target.reset()
+            running = self._try(run, 1)
+            running.wait_started()
+            started = time.monotonic()
+            code = running.wait()
+            seconds = time.monotonic() - started
+            assert code == 0, f"the undisturbed run failed:\n{running.tail()}"
+        assert self.target.rows() == self.expected, f"{self.what}: the undisturbed run copied other rows"
+        self.after = self.target.sum()
+        self.known = self._things()
+        left = self._leftovers([running.pid])
+        assert not left, f"{self.what}: the undisturbed run left {left}"
+        return seconds
+
+    def _try(self, run: str, number: int) -> Running:
+        return Running(Try(self.what, run, number, self.servers.through, self.folder))
+
+    def broken(self, kind: str, number: int) -> Broken:
+        """Break a try that runs in one way, let the retries follow, and look.
+
+        A try that had ended before its moment, or of which nothing was there to break, is looked at too; if all is
+        right, another one is begun in its place.
+        """
+        for attempt in itertools.count(1):
+            done = self._once(kind, f"{kind}{number}.{attempt}")
+            if done.state != "missed" or done.problems:
+                return done
+            self.duration *= SHRINK
+        raise AssertionError("unreachable")
+
+    def _once(self, kind: str, run: str) -> Broken:
+        self.target.reset()
+        moment = self.random.uniform(0, self.duration * MARGIN)
+        first = self._try(run, 1)
+        first.wait_started()
+        started = time.monotonic()
+        time.sleep(moment)
+        hit = first.process.is_alive() and self._break(kind, first)
+        moment = time.monotonic() - started
+        code = first.wait()
+        problems = self._verdict(first, code, kind)
+        state = self._state(code)
+        if state == "half":
+            problems.append("half of it was visible")
+        running, tries = [first], 1
+        while code != 0 and tries < TRIES:
+            tries += 1
+            running.append(self._try(run, tries))
+            code = running[-1].wait()
+        if code != 0:
+            problems.append(f"no success in {TRIES} tries: {running[-1].tail(300)!r}")
+        problems += self._wrong()
+        problems += [f"left {thing}" for thing in self._leftovers([each.pid for each in running])]
+        return Broken(kind, moment, state if hit else "missed", tries, problems)
+
+    def _break(self, kind: str, running: Running) -> bool:
+        """Break something; say whether there was anything to break."""
+        if kind == "process":
+            running.process.kill()
+            return True
+        if kind == "s3":
+            return self.servers.proxy.cut() > 0
+        tables = [end for end in (self.source, self.target) if isinstance(end, Table)]
+        if kind == "database":
+            return sum(end.cut() for end in {end.kind: end for end in tables}.values()) > 0
+        self.servers.restart(self.random.choice(tables).kind)
+        return True
+
+    def _verdict(self, running: Running, code: int, kind: str) -> list[str]:
+        """Say what is wrong with how a try ended: nothing, where it succeeded, was killed or Airflow would retry it."""
+        if code == 0 or kind == "process" or running.failed_with("TransientError"):
+            return []
+        return [f"a try failed for good: {running.tail(300)!r}"]
+
+    def _state(self, code: int) -> str:
+        if code == 0:
+            return "on"
+        found = self.target.sum()
+        return "before" if found == self.before else "after" if found == self.after else "half"
+
+    def _wrong(self) -> list[str]:
+        if self.target.sum() == self.after:
+            return []
+        found = self.target.rows()
+        return [] if found == self.expected else [f"{len(found):,} rows, {len(self.expected):,} expected"]
+
+    def _things(self) -> set[str]:
+        return self.source.things() | self.target.things()
+
+    def _leftovers(self, sessions: list[int]) -> list[str]:
+        return [
+            *self.source.leftovers(),
+            *self.target.leftovers(),
+            *sorted(self._things() - self.known),
+            *(f"process {text}" for text in processes(set(sessions))),
+        ]
+
+
+HEAD = """\
+| pair | mode | kind | kills | left as before | there already | went on by itself | tries at most | right |
+|---|---|---|--:|--:|--:|--:|--:|--:|"""
+
+
+def summary(what: str, done: list[Broken]) -> list[str]:
+    """Return a row of a Markdown table for each kind.
+
+    :param what: the pair and its mode
+    :param done: its kills
+    """
+    source, target, mode = what.split("-")
+    rows = []
+    for kind in KINDS:
+        some = [each for each in done if each.kind == kind]
+        if some:
+            states = [sum(each.state == state for each in some) for state in ("before", "after", "on")]
+            right = sum(not each.problems for each in some)
+            cells = [len(some), *states, max(each.tries for each in some), right]
+            rows.append(f"| {source} → {target} | {mode} | {kind} | {' | '.join(map(str, cells))} |")
+    return rows
+
+
+def cells(sources: list[str], targets: list[str]) -> list[str]:
+    """Name each pair in each mode; a file is always written whole, whatever the mode."""
+    return [
+        pair_name(source, target, mode)
+        for source in sources
+        for target in targets
+        for mode in (("append", "replace", "merge") if ENDS[target].keeps_ledger else ("replace",))
+    ]
