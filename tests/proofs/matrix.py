@@ -19,6 +19,9 @@ from tests.proofs.servers import Servers
 ROWS = 20_000
 """Rows of a source: about 10 MB, so that a file takes more than one part of an upload."""
 
+MISSES = 100
+"""How often a moment may come too early or too late to break anything."""
+
 TRIES = 6
 """How many tries Airflow would make in all."""
 
@@ -55,9 +58,10 @@ class Cell:
     :param what: the pair's name, see :func:`tests.proofs.job.pair_name`
     :param folder: where logs go
     :param seed: makes the moments
+    :param rows: how many rows the source has
     """
 
-    def __init__(self, servers: Servers, what: str, folder: Path, seed: int) -> None:
+    def __init__(self, servers: Servers, what: str, folder: Path, seed: int, rows: int = ROWS) -> None:
         self.servers = servers
         self.what = what
         self.folder = folder
@@ -65,7 +69,7 @@ class Cell:
         self.mode = what.split("-")[2]
         self.source, self.target = pair_of(servers.stage, what)
         self.known: set[str] = set()
-        self._prepare()
+        self._prepare(rows)
         self.duration = self._measure()
 
     @property
@@ -81,14 +85,14 @@ class Cell:
         self.source.remove()
         self.target.remove()
 
-    def _prepare(self) -> None:
-        self.wanted = plain(ROWS)
+    def _prepare(self, rows: int) -> None:
+        self.wanted = plain(rows)
         self.source.make()
         self.source.fill(self.wanted)
         self.target.make()
         there = plain(500, start=10**6)
         if self.mode == "merge":
-            there += [row._replace(name="changed") for row in self.wanted[: ROWS // 3]]
+            there += [row._replace(name="changed") for row in self.wanted[: rows // 3]]
         self.there = there
         self.target.fill(there)
         self.target.keep()
@@ -127,12 +131,12 @@ class Cell:
         A try that had ended before its moment, or of which nothing was there to break, is looked at too; if all is
         right, another one is begun in its place.
         """
-        for attempt in itertools.count(1):
+        for attempt in range(1, MISSES + 1):
             done = self._once(kind, f"{kind}{number}.{attempt}")
-            if done.state != "missed" or done.problems:
+            if done.state not in ("ended", "idle") or done.problems:
                 return done
-            self.duration *= SHRINK
-        raise AssertionError("unreachable")
+            self.duration *= SHRINK if done.state == "ended" else 1 / SHRINK
+        raise AssertionError(f"{self.what}: {MISSES} tries had nothing to break ({KINDS[kind]})")
 
     def _once(self, kind: str, run: str) -> Broken:
         self.target.reset()
@@ -141,7 +145,7 @@ class Cell:
         first.wait_started()
         started = time.monotonic()
         time.sleep(moment)
-        hit = first.process.is_alive() and self._break(kind, first)
+        missed = "ended" if not first.process.is_alive() else None if self._break(kind, first) else "idle"
         moment = time.monotonic() - started
         code = first.wait()
         problems = self._verdict(first, code, kind)
@@ -157,7 +161,7 @@ class Cell:
             problems.append(f"no success in {TRIES} tries: {running[-1].tail(300)!r}")
         problems += self._wrong()
         problems += [f"left {thing}" for thing in self._leftovers([each.pid for each in running])]
-        return Broken(kind, moment, state if hit else "missed", tries, problems)
+        return Broken(kind, moment, missed or state, tries, problems)
 
     def _break(self, kind: str, running: Running) -> bool:
         """Break something; say whether there was anything to break."""

@@ -58,17 +58,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def test_a_sample_of_the_kill_matrix(servers: Servers, tmp_path: Path, seed: int) -> None:
-    """Three cells, one of which has an end of each database, broken in each way."""
+    """Two cells, one of which has an end of each database, broken in each way that they can meet."""
     choose = random.Random(seed)
     every = cells(list(ENDS), list(ENDS))
     both = [name for name in every if name.startswith(("postgres-mysql", "mysql-postgres"))]
-    names = [choose.choice(both), *choose.sample(every, 2)]
+    files = [name for name in every if "s3" in name]
 
     wrong = []
-    for name in names:
-        with closing(Cell(servers, name, tmp_path, seed)) as cell:
+    for name, most in ((choose.choice(both), 3), (choose.choice(files), 2)):
+        with closing(Cell(servers, name, tmp_path, seed, rows=4000)) as cell:
             wanted = dict.fromkeys(kind for kind, _ in zip(cell.kinds, range(len(CYCLE)), strict=False))
-            done = [cell.broken(kind, 1) for kind in wanted]
+            done = [cell.broken(kind, 1) for kind in list(wanted)[-most:]]
         wrong += [f"{name}, {each}" for each in done if each.problems]
 
     assert wrong == [], f"seed {seed}"
