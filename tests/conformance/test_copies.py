@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -39,9 +40,11 @@ class Pair:
     def copy(self, *, run: str = "run", number: int = 1, source: Any = None, **arguments: Any) -> dict[str, Any]:
         """Run a try as Airflow does, with ends of its own."""
         operator = self.operator(source, **arguments)
-        result: dict[str, Any] = operator.execute(
-            self.make_context(operator, run_id=run, try_number=number, max_tries=3)
-        )
+        return self.execute(operator, self.make_context(operator, run_id=run, try_number=number, max_tries=3))
+
+    def execute(self, operator: Any, context: Any) -> dict[str, Any]:
+        """Run an operator in any thread: what Airflow 2 wraps around it knows the main one alone."""
+        result: dict[str, Any] = inspect.unwrap(type(operator).execute)(operator, context)
         return result
 
     def operator(self, source: Any = None, **arguments: Any) -> Any:
@@ -206,7 +209,7 @@ def test_a_record_that_does_not_fit_leaves_the_table_as_it_was(pair: Pair, mode:
     pair.target.query(f"ALTER TABLE {pair.target.name} ADD CONSTRAINT {pair.target.name}_c CHECK (id < 3500)")
     pair.target.fill(rows(30))
     before = pair.target.state()
-    pair.copy(run="an earlier one", source=pair.source.changed([]))  # makes the ledger
+    pair.copy(run="an-earlier-one", source=pair.source.changed([]))  # makes the ledger
     pair.source.fill(plain(MANY, start=1000))
 
     with pytest.raises(DataError, match=r"(?i)constraint"):
@@ -246,7 +249,7 @@ def test_a_cancelled_copy_leaves_nothing_running(pair: Pair, gate: type[Gate]) -
     operator = pair.operator(mode="replace")
 
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(operator.execute, pair.make_context(operator))
+        running = pool.submit(pair.execute, operator, pair.make_context(operator))
         assert gate.reached.wait(30)
         operator.on_kill()
         gate.opened.set()
