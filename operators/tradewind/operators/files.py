@@ -71,6 +71,7 @@ class FileEnd(Projecting, Source, FileTarget):
 
     template_fields: ClassVar[Sequence[str]] = ("compression", "columns", "constants")
     lists_choose = False
+    has_files = True
     modes: ClassVar[frozenset[Mode]] = frozenset(("append", "replace"))
     place: ClassVar[str] = "url"
     """The argument that says where the files are."""

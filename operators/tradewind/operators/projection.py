@@ -139,6 +139,8 @@ class Projecting:
     constants: Mapping[str, Constant] | None
     lists_choose: ClassVar[bool] = True
     """Whether a list of columns chooses some; else it names the fields of a file in order."""
+    has_files: ClassVar[bool] = False
+    """Whether rows come from files, which :data:`FILE_NAME` names."""
 
     @property
     def projects(self) -> bool:
@@ -154,7 +156,9 @@ class Projecting:
             raise InvalidArgument(f"columns must be a list of names or a dict of them, not the text {self.columns!r}")
         if self.constants is not None and not isinstance(self.constants, Mapping):
             raise InvalidArgument(f"constants must be a dict of names and values, not {self.constants!r}")
-        self.projection()
+        projection = self.projection()
+        if projection is not None and projection.names_file and not self.has_files:
+            raise InvalidArgument(f"FILE_NAME is the name of a file, and {self!r} reads none: leave the constant out")
 
     def projection(self) -> Projection | None:
         """Return what was declared, None where the columns stay as they are."""

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import Source, Target
 from tradewind.operators.expecting import Expectation
 from tradewind.operators.ledger import LEDGER_DAYS
+from tradewind.operators.projection import Columns, Constant, Projecting
 
 
-class SqlTable(Source, Target):
+class SqlTable(Projecting, Source, Target):
     """A table with a ledger beside it.
 
     :param table: the table, as SQL writes it
     :param conn_id: Airflow's connection
     :param ledger: the ledger's table, ``tradewind_ledger`` beside the target by default
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
+    :param columns: of a source: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"dep_time": "departure"}``, or what it makes of them, as ``{"dep_time": Field("departure", type="date")}``
+    :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("table", "conn_id", "ledger")
+    template_fields: ClassVar[Sequence[str]] = ("table", "conn_id", "ledger", "columns", "constants")
     creates: ClassVar[bool] = True
 
-    def __init__(self, table: str, *, conn_id: str, ledger: str | None = None, ledger_days: int = LEDGER_DAYS) -> None:
+    def __init__(
+        self,
+        table: str,
+        *,
+        conn_id: str,
+        ledger: str | None = None,
+        ledger_days: int = LEDGER_DAYS,
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
+    ) -> None:
         self.table = table
         self.conn_id = conn_id
         self.ledger = ledger
         self.ledger_days = ledger_days
+        self.columns = columns
+        self.constants = constants
 
     @abstractmethod
     def check_name(self, text: str) -> None:
@@ -57,6 +72,7 @@ class SqlTable(Source, Target):
             if "{{" not in text and "{%" not in text:
                 self.check_name(text)
         check_conn_id(self.conn_id)
+        self.check_projection()
         if not isinstance(self.ledger_days, int) or self.ledger_days < 1:
             raise InvalidArgument(f"ledger_days must be a whole number from 1 on, not {self.ledger_days!r}")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import Reading, Source
+from tradewind.operators.projection import Columns, Constant, Projecting
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
 
 
-class MySqlQuery(Source):
+class MySqlQuery(Projecting, Source):
     """A query's rows, read in a read-only transaction, in bounded memory.
 
     What values look like is written in :mod:`tradewind.mysql.unloading`; a column of type FLOAT is refused, for MySQL
@@ -22,9 +23,12 @@ class MySqlQuery(Source):
     :param sql: one SELECT, VALUES or WITH; a file's name ending in ``.sql`` is read as a template
     :param parameters: values for ``%s`` or ``%(name)s``, bound by the driver
     :param conn_id: Airflow's connection
+    :param columns: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"dep_time": "departure"}``, or what it makes of them, as ``{"dep_time": Field("departure", type="date")}``
+    :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id")
+    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id", "columns", "constants")
     template_ext: ClassVar[Sequence[str]] = (".sql",)
 
     def __init__(
@@ -33,10 +37,14 @@ class MySqlQuery(Source):
         parameters: Sequence[Any] | dict[str, Any] | None = None,
         *,
         conn_id: str = "mysql_default",
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
     ) -> None:
         self.sql = sql
         self.parameters = parameters
         self.conn_id = conn_id
+        self.columns = columns
+        self.constants = constants
 
     def describe(self) -> str:
         """Name the query's connection."""
@@ -50,6 +58,7 @@ class MySqlQuery(Source):
             raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
         if not isinstance(self.conn_id, str) or not self.conn_id:
             raise InvalidArgument(f"conn_id must be the name of a connection, not {self.conn_id!r}")
+        self.check_projection()
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
@@ -58,4 +67,11 @@ class MySqlQuery(Source):
         from tradewind.mysql.hooks import MySqlHook
         from tradewind.mysql.unloading import MySqlReading, clean_query
 
-        yield MySqlReading(MySqlHook(self.conn_id), work, self.describe(), clean_query(self.sql), self.parameters)
+        yield MySqlReading(
+            MySqlHook(self.conn_id),
+            work,
+            self.describe(),
+            clean_query(self.sql),
+            self.parameters,
+            projection=self.projection(),
+        )

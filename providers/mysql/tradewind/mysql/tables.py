@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from tradewind.mysql.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.progress import Progress
+from tradewind.operators.projection import Columns, Constant
 from tradewind.operators.sql_table import SqlTable
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class MySqlTable(SqlTable):
     :param conn_id: Airflow's connection
     :param ledger: the ledger's table, ``tradewind_ledger`` in the target's database by default
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
+    :param columns: of a source: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"dep_time": "departure"}``, or what it makes of them, as ``{"dep_time": Field("departure", type="date")}``
+    :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
     _hook: MySqlHook | None = None
@@ -43,8 +47,12 @@ class MySqlTable(SqlTable):
         conn_id: str = "mysql_default",
         ledger: str | None = None,
         ledger_days: int = LEDGER_DAYS,
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        super().__init__(table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days)
+        super().__init__(
+            table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days, columns=columns, constants=constants
+        )
 
     def check_name(self, text: str) -> None:
         """Refuse what is no name of a table."""
@@ -78,7 +86,7 @@ class MySqlTable(SqlTable):
         """Find the table; its rows are read in one snapshot."""
         from tradewind.mysql.unloading import table_reading
 
-        yield table_reading(self._connect(), work, self.describe(), TableName.parse(self.table))
+        yield table_reading(self._connect(), work, self.describe(), TableName.parse(self.table), self.projection())
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""

@@ -25,17 +25,19 @@ import io
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument, SourceChanged
 from tradewind.mysql.column_types import result_type
 from tradewind.mysql.errors import QueryCancelled
-from tradewind.mysql.names import TableName, quoted
+from tradewind.mysql.names import TableName, listed, quoted
 from tradewind.mysql.packets import result_columns, row_blocks
 from tradewind.mysql.rendering import Renderer
 from tradewind.mysql.values import literal
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays
 from tradewind.operators.unloads import CopyStream
 
@@ -61,6 +63,7 @@ class MySqlReading(Reading):
     :param sql: the query
     :param parameters: values to bind
     :param table: the table that the query reads, None for a query of the user's
+    :param projection: what becomes of the columns once they are read: MySQL would lose a query's order within another
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class MySqlReading(Reading):
         parameters: Parameters = None,
         *,
         table: TableName | None = None,
+        projection: Projection | None = None,
     ) -> None:
         self._hook = hook
         self._work = work
@@ -79,11 +83,13 @@ class MySqlReading(Reading):
         self._sql = sql
         self._parameters = parameters
         self._table = table
+        self._projection = projection
 
     @property
     def fingerprint(self) -> str:
         """The text of the query and its parameters: the rows cannot be known before they are read."""
-        return json.dumps([self._name, self._sql, self._parameters], default=str)
+        what = [self._name, self._sql, self._parameters]
+        return json.dumps([*what, repr(self._projection)] if self._projection else what, default=str)
 
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the one part that a query has."""
@@ -95,7 +101,8 @@ class MySqlReading(Reading):
         sql = self._statement(columns)
         names = tuple(column.name for column in columns)
         types = tuple(map(result_type, columns))
-        yield Part(self._name, lambda: self._open(sql, names, asked), asked, names, types=types)
+        opened = partial(self._open, sql, names, asked)
+        yield Part(self._name, opened, asked, names, projection=self._projection, types=types)
 
     def cancel(self) -> None:
         """Stop the query in the server."""
@@ -171,15 +178,20 @@ class MySqlReading(Reading):
         return count
 
 
-def table_reading(hook: MySqlHook, work: Work, name: str, table: TableName) -> MySqlReading:
+def table_reading(
+    hook: MySqlHook, work: Work, name: str, table: TableName, projection: Projection | None = None
+) -> MySqlReading:
     """Read a table in one snapshot; a table that is not there is told by ``parts()``.
 
     :param hook: the connection
     :param work: whose work it is
     :param name: what is read, for messages
     :param table: the table
+    :param projection: which columns are wanted: the others are not read
     """
-    return MySqlReading(hook, work, name, f"SELECT * FROM {table.sql}", table=table)
+    chosen = projection.chosen if projection else None
+    columns = "*" if chosen is None else listed([output.field or "" for output in chosen])
+    return MySqlReading(hook, work, name, f"SELECT {columns} FROM {table.sql}", table=table, projection=projection)
 
 
 def clean_query(sql: str) -> str:

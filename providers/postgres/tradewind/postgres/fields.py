@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
 
 _FIELDS = '"pg_temp"."tradewind_fields"'
-_TYPES = {"double": "double precision", "decimal": "numeric"}
+_TYPES = {"double": "double precision", "decimal": "numeric", "bytes": "bytea"}
 
 
 class Fields:
@@ -96,5 +96,13 @@ def cast_value(value: str, cast: Cast) -> str:
     """
     if cast.kind == "bytes":
         return f"CASE WHEN left({value}, 2) = '\\x' THEN ({value})::bytea ELSE convert_to({value}, 'UTF8') END"
+    return f"({value})::{type_sql(cast)}"
+
+
+def type_sql(cast: Cast) -> str:
+    """Write a type.
+
+    :param cast: the type
+    """
     digits = "" if cast.precision is None else f"({cast.precision}, {cast.scale})"
-    return f"({value})::{_TYPES.get(cast.kind, cast.kind)}{digits}"
+    return f"{_TYPES.get(cast.kind, cast.kind)}{digits}"

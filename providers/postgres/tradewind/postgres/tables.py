@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
 from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.progress import Progress
+from tradewind.operators.projection import Columns, Constant, Projecting
 from tradewind.operators.sql_table import SqlTable, check_conn_id
 from tradewind.postgres.names import TableName
 
@@ -57,6 +58,9 @@ class PostgresTable(_PostgresEnd, SqlTable):
     :param conn_id: Airflow's connection
     :param ledger: the ledger's table, ``tradewind_ledger`` in the target's schema by default
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
+    :param columns: of a source: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"dep_time": "departure"}``, or what it makes of them, as ``{"dep_time": Field("departure", type="date")}``
+    :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
     def __init__(
@@ -66,8 +70,12 @@ class PostgresTable(_PostgresEnd, SqlTable):
         conn_id: str = "postgres_default",
         ledger: str | None = None,
         ledger_days: int = LEDGER_DAYS,
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        super().__init__(table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days)
+        super().__init__(
+            table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days, columns=columns, constants=constants
+        )
 
     def check_name(self, text: str) -> None:
         """Refuse what is no name of a table."""
@@ -93,7 +101,7 @@ class PostgresTable(_PostgresEnd, SqlTable):
         with hook.session(work) as session:
             table = existing_table(session, TableName.parse(self.table))
         query = f"SELECT {listed([column.name for column in table.columns])} FROM {table.name.sql}"
-        yield PostgresReading(hook, work, self.describe(), query)
+        yield PostgresReading(hook, work, self.describe(), query, projection=self.projection())
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""
@@ -104,15 +112,18 @@ class PostgresTable(_PostgresEnd, SqlTable):
         return found[0], f"{found[1]}.{name.schema or 'public'}.{name.table}"
 
 
-class PostgresQuery(_PostgresEnd, Source):
+class PostgresQuery(_PostgresEnd, Projecting, Source):
     """A query's rows, to be unloaded by ``COPY``, in a read-only transaction.
 
     :param sql: one SELECT, VALUES or WITH; a file's name ending in ``.sql`` is read as a template
     :param parameters: values for ``%s`` or ``%(name)s``, bound by the driver
     :param conn_id: Airflow's connection
+    :param columns: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"dep_time": "departure"}``, or what it makes of them, as ``{"dep_time": Field("departure", type="date")}``
+    :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id")
+    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id", "columns", "constants")
     template_ext: ClassVar[Sequence[str]] = (".sql",)
 
     def __init__(
@@ -121,10 +132,14 @@ class PostgresQuery(_PostgresEnd, Source):
         parameters: Sequence[Any] | dict[str, Any] | None = None,
         *,
         conn_id: str = "postgres_default",
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
     ) -> None:
         self.sql = sql
         self.parameters = parameters
         self.conn_id = conn_id
+        self.columns = columns
+        self.constants = constants
 
     def describe(self) -> str:
         """Name the query's connection."""
@@ -137,6 +152,7 @@ class PostgresQuery(_PostgresEnd, Source):
         if isinstance(self.parameters, str):
             raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
         check_conn_id(self.conn_id)
+        self.check_projection()
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
@@ -145,5 +161,11 @@ class PostgresQuery(_PostgresEnd, Source):
 
         hook = self._connect()
         yield PostgresReading(
-            hook, work, self.describe(), clean_query(self.sql), self.parameters, isolation="READ COMMITTED"
+            hook,
+            work,
+            self.describe(),
+            clean_query(self.sql),
+            self.parameters,
+            isolation="READ COMMITTED",
+            projection=self.projection(),
         )

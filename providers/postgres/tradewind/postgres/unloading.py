@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
+from tradewind.operators.projection import Output, Projection
 from tradewind.operators.types import Arrays, spelling
 from tradewind.operators.unloads import CopyStream
 from tradewind.postgres.column_types import result_types
 from tradewind.postgres.errors import translated
-from tradewind.postgres.names import literal, quoted
+from tradewind.postgres.fields import type_sql
+from tradewind.postgres.names import listed, literal, quoted
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -60,6 +62,7 @@ class PostgresReading(Reading):
     :param sql: the query
     :param parameters: values to bind
     :param isolation: the transaction's isolation level
+    :param projection: which columns are wanted, and what becomes of them
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class PostgresReading(Reading):
         sql: str,
         parameters: Parameters = None,
         isolation: str = "REPEATABLE READ",
+        projection: Projection | None = None,
     ) -> None:
         self._hook = hook
         self._work = work
@@ -77,11 +81,13 @@ class PostgresReading(Reading):
         self._sql = sql
         self._parameters = parameters
         self._isolation = isolation
+        self._projection = projection
 
     @property
     def fingerprint(self) -> str:
         """The text of the query and its parameters: the rows cannot be known before they are read."""
-        return json.dumps([self._name, self._sql, self._parameters], default=str)
+        what = [self._name, self._sql, self._parameters]
+        return json.dumps([*what, repr(self._projection)] if self._projection else what, default=str)
 
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the one part that a query has."""
@@ -110,11 +116,21 @@ class PostgresReading(Reading):
         session.execute(f"SET TRANSACTION ISOLATION LEVEL {self._isolation} READ ONLY")
         settings = ", ".join(f"set_config({literal(name)}, {literal(to)}, true)" for name, to in _SETTINGS.items())
         session.execute(f"SELECT {settings}")
-        if not self._parameters:
-            return self._sql
+        text = self._sql
+        if self._parameters:
+            with session.conn.cursor() as cur, translated(self._name):
+                text = cur.mogrify(self._sql, self._parameters).decode(_python_encoding(session))
+        return text if self._projection is None else self._projected(session, text, self._projection)
+
+    def _projected(self, session: PostgresSession, query: str, projection: Projection) -> str:
+        """Return a query that gives the columns that are wanted; the order of the rows stays."""
         with session.conn.cursor() as cur, translated(self._name):
-            text: str = cur.mogrify(self._sql, self._parameters).decode(_python_encoding(session))
-        return text
+            cur.execute(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0")
+            columns = tuple(column.name for column in cur.description or ())
+        outputs = projection.resolve(columns, self._name)
+        shown = ", ".join(f"{_column(output)} AS {quoted(output.name)}" for output in outputs)
+        aliases = listed([f"c{number}" for number in range(1, len(columns) + 1)])  # two columns may have one name
+        return f"SELECT {shown} FROM (\n{query}\n) AS q ({aliases})"
 
     def _open(self, dialect: CsvDialect, columns: tuple[str, ...], as_json: tuple[bool, ...]) -> CopyStream:
         stack = ExitStack()
@@ -141,6 +157,13 @@ def _python_encoding(session: PostgresSession) -> str:
     from psycopg2.extensions import encodings
 
     return str(encodings[session.conn.encoding])
+
+
+def _column(output: Output) -> str:
+    if output.field is None:
+        return "NULL::text" if output.value is None else f"{literal(output.value)}::text"
+    name = quoted(f"c{output.index + 1}")
+    return name if output.cast is None else f"{name}::{type_sql(output.cast)}"
 
 
 def clean_query(sql: str) -> str:
