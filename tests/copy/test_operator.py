@@ -24,6 +24,7 @@ from tradewind.operators.ends import (
     Source,
     Target,
 )
+from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress, megabytes
 from tradewind.operators.types import Arrays
 
@@ -84,6 +85,10 @@ class Box(Target):
         if self.during:
             self.during()
         return CopyResult(rows=3, inserted=2, unchanged=1, bytes=10, files=["a"])
+
+    def plan(self, reading: Reading, request: CopyRequest) -> Plan:
+        self.requests.append(request)
+        return Plan("into the box", files=[("a", 3)])
 
     def cancel(self) -> None:
         self.cancelled += 1

@@ -24,6 +24,7 @@ from tradewind.operators.ends import (
     Target,
 )
 from tradewind.operators.expecting import Expectation, as_expectations
+from tradewind.operators.plan import truth
 from tradewind.operators.progress import Progress, megabytes
 from tradewind.operators.projection import Projecting
 
@@ -53,10 +54,13 @@ class CopyOperator(BaseOperator):
     :param rejects: the file that takes bad records, as ``S3File("s3://bucket/rejects/{{ ds }}.csv")``
     :param expect: what must hold before the commit, as ``[RowCount(min=1), Unique("id")]`` (see
         :mod:`tradewind.operators.expectations`): where something does not, nothing is committed
+    :param dry_run: make the plan, log it and return it, and change nothing: which way the data goes, the SQL, the files
+        and their sizes, which column goes where, whether the ledger holds the input, which rights are needed and which
+        of them are missing; what is wrong is the same error as in a real run. Templated: ``"{{ params.dry_run }}"``
     :raises InvalidArgument: when the DAG is parsed, where the arguments cannot work together
     """
 
-    template_fields: Sequence[str] = ("source", "target", "key", "rejects", "expect")
+    template_fields: Sequence[str] = ("source", "target", "key", "rejects", "expect", "plan_only")
     ui_color = "#d7e8e4"
 
     def __init__(
@@ -72,6 +76,7 @@ class CopyOperator(BaseOperator):
         max_errors: int = 0,
         rejects: FileTarget | None = None,
         expect: Expectation | Sequence[Expectation] | None = None,
+        dry_run: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -85,6 +90,7 @@ class CopyOperator(BaseOperator):
         self.max_errors = max_errors
         self.rejects = rejects
         self.expect = expect
+        self.plan_only = dry_run  # dry_run() is a method of Airflow's
         self._reading: Reading | None = None
         self._result: CopyResult | None = None
         self._check()
@@ -100,6 +106,8 @@ class CopyOperator(BaseOperator):
         """Copy, and return what was done."""
         work = Work.from_context(context)
         self._check_expectations()  # of rendered templates
+        if truth(self.plan_only, "dry_run"):
+            return self._plan(work)
         started = time.monotonic()
         with self.source.open(work) as reading:
             self._reading = reading
@@ -109,7 +117,18 @@ class CopyOperator(BaseOperator):
         result.seconds = time.monotonic() - started
         self._result = result
         self._tell(result)
-        return result.as_dict()
+        return {**result.as_dict(), "dry_run": False}
+
+    def _plan(self, work: Work) -> dict[str, Any]:
+        """Say what a run would do, and return that."""
+        with self.source.open(work) as reading:
+            plan = self.target.plan(reading, self._request(work))
+        self.log.info("%s: a dry run, nothing is changed", self._description)
+        for line in plan.lines():
+            self.log.info("%s", line)
+        if plan.lacking:
+            self.log.warning("a run would fail for want of rights: %s", ", ".join(plan.lacking))
+        return {**plan.as_dict(), "dry_run": True}
 
     def on_kill(self) -> None:
         """Stop in the services what this task began there."""
@@ -184,6 +203,7 @@ class CopyOperator(BaseOperator):
         self._check_mode()
         self._check_errors()
         self._check_expectations()
+        truth(self.plan_only, "dry_run")
         if self.create and not self.target.creates:
             raise InvalidArgument(f"create=True means nothing to {self.target!r}: leave it out")
 

@@ -21,6 +21,7 @@ from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expecting import Expectation
+from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, ColumnType
@@ -273,6 +274,13 @@ class Target(End):
                 f"expect={expectation!r} looks at a table, which {self!r} is not: RowCount(min=, max=) can be "
                 "expected of it"
             )
+
+    @abstractmethod
+    def plan(self, reading: Reading, request: CopyRequest) -> Plan:
+        """Say what :meth:`write` would do; nothing is written.
+
+        :raises TradewindError: what it would raise before its first row
+        """
 
     @abstractmethod
     def cancel(self) -> None:

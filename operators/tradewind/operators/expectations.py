@@ -19,6 +19,7 @@ from typing import Literal
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.expecting import CheckedTable, Expectation
 from tradewind.operators.statements import split
+from tradewind.operators.templates import templated
 
 EXAMPLES = 3
 _LONGEST = 60
@@ -183,7 +184,7 @@ class ForeignKey(_OnColumns):
         super().check()
         if not isinstance(self.references, str):
             raise InvalidArgument(f"{self!r}: references must be a text, as 'staging.carriers(code)'")
-        if _templated(self.references):
+        if templated(self.references):
             return
         _, columns = split_reference(self.references)
         if len(columns) != len(self.columns_of()):
@@ -193,7 +194,7 @@ class ForeignKey(_OnColumns):
 
     def names(self) -> tuple[str, ...]:
         """Return the names of what is referenced."""
-        if _templated(self.references):
+        if templated(self.references):
             return ()
         table, columns = split_reference(self.references)
         return (table, *columns)
@@ -287,7 +288,7 @@ class Values(_OnColumns):
     def check(self) -> None:
         """Refuse what is no list of values."""
         super().check()
-        if _templated(self.in_):
+        if templated(self.in_):
             return
         if isinstance(self.in_, str) or not isinstance(self.in_, Sequence) or not self.in_ or None in self.in_:
             raise InvalidArgument(f"{self!r}: in_ must be a list of values, one at least and no None: see NotNull")
@@ -392,13 +393,9 @@ def _shown(values: Sequence[object]) -> str:
     return f"({', '.join(text if len(text) <= _LONGEST else text[:_LONGEST] + '...' for text in texts)})"
 
 
-def _templated(value: object) -> bool:
-    return isinstance(value, str) and ("{{" in value or "{%" in value)
-
-
 def _number(expectation: RowCount, name: str) -> int | None:
     value = getattr(expectation, name)
-    if value is None or _templated(value):
+    if value is None or templated(value):
         return None
     try:
         number = int(value) if isinstance(value, int | str) and not isinstance(value, bool) else -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
 from tradewind.operators.expecting import verify
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
+from tradewind.operators.joining import columns_joined
+from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting, Projection
 from tradewind.operators.storage import Storage, StoredFile
@@ -27,6 +30,8 @@ from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
+
+log = logging.getLogger(__name__)
 
 
 class FileOptions(TypedDict, total=False):
@@ -208,11 +213,32 @@ class FileEnd(Projecting, Source, FileTarget):
         token = request.token(reading.fingerprint)
         storage = self.storage()
         same = None if request.expect else self._copied_within(storage, reading, url)  # the store counts no rows
+        log.info("plan: %s", self._way(url, same))
         if same is not None and isinstance(reading, FileReading):
             reading.storage.copy(same, url, token=token)
             progress.add(same.size)
-            return CopyResult(bytes=same.size, files=[url], plan=f"copied within {self.store} to {url}", counted=False)
+            return CopyResult(bytes=same.size, files=[url], plan=self._way(url, same), counted=False)
         return self._stream(storage, reading, url, token, request, progress)
+
+    def plan(self, reading: Reading, request: CopyRequest) -> Plan:
+        """Say what :meth:`write` would do; nothing is written."""
+        url, storage, layout = self._target(), self.storage(), self.file_format()
+        same = None if request.expect else self._copied_within(storage, reading, url)
+        parts = list(reading.parts(layout.asked()))
+        plan = Plan(self._way(url, same), files=[(part.name, part.size) for part in parts], rights=storage.rights(url))
+        if same is None and isinstance(layout, CsvFormat):
+            renamed = isinstance(reading, FileReading) and reading.renames
+            found = columns_joined(parts, layout.dialect, renamed=renamed)
+            plan.columns = {name: dict(zip(columns, columns, strict=True)) for name, columns in found.items()}
+        if request.mode == "append":
+            plan.notes.append(
+                "a file is written whole: append puts it in the place of one of its name, as replace does"
+            )
+        plan.notes += [f"before it appears {expectation!r} must hold" for expectation in request.expect]
+        return plan
+
+    def _way(self, url: str, same: StoredFile | None) -> str:
+        return f"streamed to {url}" if same is None else f"copied within {self.store} to {url}"
 
     def _stream(
         self,
@@ -242,7 +268,7 @@ class FileEnd(Projecting, Source, FileTarget):
             verify(request.expect, rows, None, url)
         self._sink = None
         rows = rows if counted else 0
-        return CopyResult(rows=rows, inserted=rows, bytes=size, files=[url], plan=f"streamed to {url}", counted=counted)
+        return CopyResult(rows=rows, inserted=rows, bytes=size, files=[url], plan=self._way(url, None), counted=counted)
 
     def open_sink(self, work: Work, suffix: str = "") -> Sink:
         """Open the file for writing.

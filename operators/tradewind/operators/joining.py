@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -46,16 +47,46 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
                 yield _header(opened, renamed or projected, dialect), 0
         elif opened.names != first.names:
             opened.close()
-            raise DataError(
-                f"{part.name} has other columns than {first.name}: {_listed(opened.names)}, not {_listed(first.names)}:"
-                " copy them one by one",
-                source=part.name,
-            )
+            raise _other_columns(opened, first)
         if not end.endswith((b"\n", b"\r")):
             yield b"\n", 0
         for data, rows in _streamed(opened.stream):
             end = data[-1:] or end
             yield data, rows
+
+
+def columns_joined(found: Sequence[Part], dialect: CsvDialect, *, renamed: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each part as far as they are known, and refuse what :func:`joined` would refuse.
+
+    :param found: what would be joined
+    :param dialect: how the file would be written
+    :param renamed: whether the parts' columns are to stand in place of their headers
+    """
+    columns: dict[str, tuple[str, ...]] = {}
+    first: CsvInput | None = None
+    for part in found:
+        if part.columns is not None and part.projection is None:
+            columns[part.name] = part.columns
+            continue
+        _check_dialect(part, dialect)
+        with contextlib.closing(open_csv(part)) as opened:
+            if opened.empty:
+                continue
+            if first is not None and opened.names != first.names:
+                raise _other_columns(opened, first)
+            first = first or opened
+            if dialect.header:
+                _header(opened, renamed or part.projection is not None, dialect)
+            columns[part.name] = opened.names or ()
+    return columns
+
+
+def _other_columns(opened: CsvInput, first: CsvInput) -> DataError:
+    return DataError(
+        f"{opened.name} has other columns than {first.name}: {_listed(opened.names)}, not {_listed(first.names)}:"
+        " copy them one by one",
+        source=opened.name,
+    )
 
 
 def _streamed(stream: Readable) -> Iterator[tuple[bytes, int | None]]:

@@ -7,14 +7,31 @@ the copy's token: whoever comes second with the same token finds it, waits for i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 
 LEDGER = "tradewind_ledger"
 LEDGER_DAYS = 90
+LEDGER_COLUMNS = (
+    "token",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "try",
+    "target",
+    "source",
+    "mode",
+    "rows",
+    "bytes",
+    "files",
+    "loaded_at",
+    "result",
+)
 PRUNED_AT_ONCE = 1000
 
 
@@ -75,3 +92,21 @@ def is_pruner(token: str) -> bool:
     :param token: the work's name
     """
     return int(token[:2], 16) % 16 == 0
+
+
+def refuse_shape(name: object, columns: Iterable[str], unique: bool, ddl: str) -> None:
+    """Refuse a table that is no ledger, as an older or a foreign one of its name.
+
+    :param name: the table, for messages
+    :param columns: the columns that it has
+    :param unique: whether an index keeps tokens unique, which alone keeps a load from happening twice
+    :param ddl: the statement that makes a ledger
+    :raises InvalidArgument: with what it lacks
+    """
+    have = {column.lower() for column in columns}
+    missing = [column for column in LEDGER_COLUMNS if column not in have]
+    wrong = f"has no column {missing[0]!r}" if missing else "does not keep token unique"
+    if missing or not unique:
+        raise InvalidArgument(
+            f"{name} is no ledger: it {wrong}; move it away, or name another one by ledger=: {' '.join(ddl.split())}"
+        )

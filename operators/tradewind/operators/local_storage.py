@@ -24,6 +24,7 @@ from tradewind.hooks.errors import (
 )
 from tradewind.operators.compression import compressor
 from tradewind.operators.ends import Sink
+from tradewind.operators.plan import Right
 from tradewind.operators.reading_ahead import AheadReader
 from tradewind.operators.storage import Storage, StoredFile
 
@@ -78,6 +79,11 @@ class LocalStorage(Storage):
             _refuse_change(file, stream)
             stream.seek(offset)
             return stream.read(length)
+
+    def rights(self, url: str) -> list[Right]:
+        """Return the right that writing a file needs: to its folder, or to the one in which folders are made."""
+        folder = next(parent for parent in Path(url).parents if parent.exists())
+        return [Right("write", str(folder), os.access(folder, os.W_OK | os.X_OK))]
 
     def write(self, url: str, *, token: str, compression: str | None = None) -> LocalSink:
         """Open a file for writing; what a killed try of the same work left beside it is removed."""

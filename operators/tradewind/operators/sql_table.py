@@ -52,6 +52,10 @@ class SqlTable(Projecting, Source, Target):
         :raises InvalidArgument: where it is none
         """
 
+    @abstractmethod
+    def ledger_ddl(self) -> str:
+        """Return the statement that makes the ledger, for somebody who may run it."""
+
     def check_expectation(self, expectation: Expectation) -> None:
         """Refuse what names no tables or columns."""
         expectation.check()

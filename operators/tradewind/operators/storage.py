@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.operators.ends import Readable, Sink
+from tradewind.operators.plan import Right
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class Storage(ABC):
         :param token: the name of the work; what a killed try of it left is removed
         :param compression: how to compress, None for the bytes as they come
         """
+
+    def rights(self, url: str) -> list[Right]:
+        """Return the rights that writing a file needs, for the plan."""
+        return []
 
     def reaches(self, other: Storage) -> bool:
         """Say whether this store can copy files of another one by itself."""

@@ -15,7 +15,9 @@ from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, verify
 from tradewind.operators.ledger import copy_token, reload_token
+from tradewind.operators.load_plan import LoadPlan
 from tradewind.operators.places import in_records
+from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects
 from tradewind.operators.types import Arrays
@@ -37,6 +39,29 @@ class Merged:
 
 class Ledger(Protocol):
     """The ledger of one load, in the load's transaction."""
+
+    @property
+    def name(self) -> object:
+        """Its table, whose text is for messages."""
+
+    @property
+    def ddl(self) -> str:
+        """The statement that creates the table."""
+
+    def is_there(self) -> bool:
+        """Say whether the table is there."""
+
+    def check_shape(self) -> None:
+        """Refuse a table that is no ledger.
+
+        :raises InvalidArgument: with the columns that it lacks
+        """
+
+    def holds(self, right: str) -> bool:
+        """Say whether this role has a right to the table."""
+
+    def loaded_at(self, token: str) -> str | None:
+        """Return when a piece of work was done (ISO 8601), None where it was not."""
 
     def ensure(self) -> None:
         """Create the table where it is not there."""
@@ -106,6 +131,76 @@ class TableLoad(ABC, Generic[T]):
             raise
         return result
 
+    def plan(self) -> Plan:
+        """Say what :meth:`run` would do, and write nothing.
+
+        :raises TradewindError: what it would raise before its first row
+        """
+        self.begin_plan()
+        try:
+            return LoadPlan(self, self._ledger, self._reading, self._request).made()
+        finally:
+            self._transaction.rollback()
+
+    def way(self, name: object) -> str:
+        """Say in a line which way the rows go.
+
+        :param name: the table
+        """
+        ways = {
+            "append": f"{self.statement} into {name}",
+            "replace": f"DELETE and {self.statement} into {name}, readers undisturbed",
+            "merge": f"{self.statement} into a temporary table, merge into {name}",
+        }
+        return ways[self._request.mode]
+
+    @abstractmethod
+    def begin_plan(self) -> None:
+        """Begin a transaction that writes nothing."""
+
+    @abstractmethod
+    def find(self) -> T | None:
+        """Return the table, None where the load would make it.
+
+        :raises NotFound: where it is not there and would not be made
+        """
+
+    @abstractmethod
+    def planned_table(self, parts: list[Part]) -> tuple[str, T]:
+        """Return the statement that would make the table, and the table."""
+
+    @abstractmethod
+    def load_statements(self, source: CsvInput, table: T, columns: tuple[str, ...]) -> list[str]:
+        """Return what brings one file into the table or into the stage."""
+
+    @abstractmethod
+    def empty_statements(self, table: T) -> list[str]:
+        """Return what empties the table for a replace."""
+
+    @abstractmethod
+    def stage_statements(self, table: T, columns: tuple[str, ...]) -> list[str]:
+        """Return what makes the temporary table of a merge."""
+
+    @abstractmethod
+    def merge_statements(self, table: T, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
+        """Return what merges the staged rows into the table."""
+
+    @abstractmethod
+    def rights(self, table: T | None, columns: list[str]) -> list[Right]:
+        """Return the rights that the load needs, beside those to the ledger.
+
+        :param table: the table, None where the load would make it
+        :param columns: the columns of the input
+        """
+
+    @abstractmethod
+    def right_to_create(self, name: str, statement: str) -> Right:
+        """Say whether a table may be made.
+
+        :param name: the table
+        :param statement: what makes it
+        """
+
     @abstractmethod
     def begin(self) -> None:
         """Begin the transaction."""
@@ -158,6 +253,7 @@ class TableLoad(ABC, Generic[T]):
         parts = list(self._reading.parts(arrays=self.arrays()))
         table = self.open_table(parts)
         checked = self._prepared(table)
+        log.info("plan: %s", self.way(table.name))
         write: Callable[[T, list[Part]], CopyResult] = {
             "append": self._append,
             "replace": self._replace,
@@ -183,14 +279,13 @@ class TableLoad(ABC, Generic[T]):
 
     def _append(self, table: T, parts: list[Part]) -> CopyResult:
         rows, _ = self._load_parts(table, parts)
-        return CopyResult(rows=rows, inserted=rows, plan=f"{self.statement} into {table.name}")
+        return CopyResult(rows=rows, inserted=rows, plan=self.way(table.name))
 
     def _replace(self, table: T, parts: list[Part]) -> CopyResult:
         gone = self.empty_table(table)
         rows, _ = self._load_parts(table, parts)
         log.info("%s: %s rows are replaced by %s", table.name, f"{gone:,}", f"{rows:,}")
-        plan = f"DELETE and {self.statement} into {table.name}, readers undisturbed"
-        return CopyResult(rows=rows, inserted=rows, plan=plan)
+        return CopyResult(rows=rows, inserted=rows, plan=self.way(table.name))
 
     def _merge(self, table: T, parts: list[Part]) -> CopyResult:
         check_key(self._request.key, tuple(column.name for column in table.columns), table, "the table")
@@ -208,7 +303,7 @@ class TableLoad(ABC, Generic[T]):
             inserted=done.inserted,
             updated=done.updated,
             unchanged=done.unchanged,
-            plan=f"{self.statement} into a temporary table, merge into {table.name}",
+            plan=self.way(table.name),
         )
 
     def _load_parts(self, table: T, parts: list[Part], *, staged: bool = False) -> tuple[int, tuple[str, ...] | None]:
@@ -220,19 +315,30 @@ class TableLoad(ABC, Generic[T]):
                 if source.empty:
                     continue
                 found = in_order_of_fields(source, match_columns(source, table))
-                columns = self._staged(columns, found, source, table) if staged else found
+                if staged:
+                    is_first = columns is None
+                    columns = self.staged_columns(columns, found, source, table)
+                    if is_first:
+                        self.make_stage(table, found)
+                else:
+                    columns = found
                 try:
                     rows += self.load_part(part, source, table, found, staged=staged)
                 except DataError as error:
                     raise in_records(error, part) from error.__cause__
         return rows, columns
 
-    def _staged(
+    def staged_columns(
         self, before: tuple[str, ...] | None, found: tuple[str, ...], source: CsvInput, table: T
     ) -> tuple[str, ...]:
+        """Return the columns of the stage: those of the first file, which all the others must have too.
+
+        :param before: the columns of the files before, None for the first one
+        :param found: the columns of this file
+        :raises DataError: where they differ
+        """
         if before is None:
             check_key(self._request.key, found, table, source.name)
-            self.make_stage(table, found)
             return found
         if set(before) != set(found):
             raise DataError(

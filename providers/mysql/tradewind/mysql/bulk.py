@@ -35,6 +35,9 @@ class Bulk(Protocol):
 
     verb: str
 
+    def statement(self, into: Into) -> str:
+        """Return the statement that brings the records, for the plan."""
+
     def load(self, into: Into, text: Text, *, forced: bool) -> int:
         """Load a stream.
 
@@ -72,6 +75,10 @@ class LocalLoad:
     def __init__(self, session: MySqlSession) -> None:
         self._session = session
 
+    def statement(self, into: Into) -> str:
+        """Return the statement that brings the records, for the plan."""
+        return into.load(forced=into.forces)
+
     def load(self, into: Into, text: Text, *, forced: bool) -> int:
         """Load a stream."""
         self._session.take_notices()  # those of earlier statements say nothing of these records
@@ -93,15 +100,14 @@ class Inserts:
         self._session = session
         self._width = 0
 
+    def statement(self, into: Into) -> str:
+        """Return the statement that brings the records, for the plan."""
+        return _move(into, forced=into.forces)
+
     def load(self, into: Into, text: Text, *, forced: bool) -> int:
         """Load a stream."""
         self._make(into.width)
-        names = [f"c{number}" for number in range(1, self._width + 1)]
-        values = [value.sql(names) for value in into.values(names, forced=forced)]
-        move = (
-            f"INSERT INTO {into.table} ({listed([column.name for column in into.columns])}) "
-            f"SELECT {', '.join(values)} FROM {_TEXTS} ORDER BY n"
-        )
+        names, move = _names(into.width), _move(into, forced=forced)
         rows = 0
         while data := text.read():
             try:
@@ -122,6 +128,20 @@ class Inserts:
             )
             self._width = width
         self._session.execute(f"DELETE FROM {_TEXTS}")
+
+
+def _names(width: int) -> list[str]:
+    return [f"c{number}" for number in range(1, width + 1)]
+
+
+def _move(into: Into, *, forced: bool) -> str:
+    """Write what makes values of the texts, in the order in which they came."""
+    names = _names(into.width)
+    values = [value.sql(names) for value in into.values(names, forced=forced)]
+    return (
+        f"INSERT INTO {into.table} ({listed([column.name for column in into.columns])}) "
+        f"SELECT {', '.join(values)} FROM {_TEXTS} ORDER BY n"
+    )
 
 
 def _insert(text: bytes, delimiter: str, names: list[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, NotFound, TradewindError
-from tradewind.mysql.catalog import existing_table, find_table
+from tradewind.mysql.catalog import Column, Table, existing_table, find_table
 from tradewind.mysql.column_types import sql_type
 from tradewind.mysql.locks import lock, unlock
 from tradewind.mysql.names import TableName, listed, quoted
@@ -55,6 +55,21 @@ def _create(session: MySqlSession, name: TableName, parts: Sequence[Part], key: 
     existing_table(session, name)
     log.info("created the table from the input: %s", statement)
     return True
+
+
+def planned_table(name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> tuple[str, Table]:
+    """Return the statement that would make the table from the input, and the table.
+
+    :param name: the table, with its database
+    :param parts: the input
+    :param key: the columns that become the primary key
+    """
+    types = column_types(parts, str(name))
+    found = key_columns(key, tuple(types))
+    written = {column: sql_type(kind, key=column in found) for column, kind in types.items()}
+    columns = tuple(Column(column, text.partition("(")[0], text) for column, text in written.items())
+    unique = frozenset([frozenset(found)]) if found else frozenset()
+    return _statement(name, types, key), Table(name, columns, unique)
 
 
 def _statement(name: TableName, types: dict[str, ColumnType | None], key: tuple[str, ...]) -> str:

@@ -12,8 +12,9 @@ from tradewind.mysql.catalog import refuse_engine
 from tradewind.mysql.errors import number_of
 from tradewind.mysql.locks import lock, try_lock
 from tradewind.mysql.names import TableName
+from tradewind.mysql.rights import holds
 from tradewind.operators.ends import CopyRequest, CopyResult
-from tradewind.operators.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded
+from tradewind.operators.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
@@ -44,6 +45,14 @@ FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.eng
 WHERE t.table_schema = %s AND t.table_name = %s
 """
 
+_LOADED_AT = "DATE_FORMAT(loaded_at, '%%Y-%%m-%%dT%%H:%%i:%%s.%%f+00:00')"
+_SHAPE = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+_UNIQUE = """
+SELECT MIN(column_name) FROM information_schema.statistics
+WHERE table_schema = %s AND table_name = %s AND non_unique = 0
+GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(sub_part) IS NULL
+"""
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -61,7 +70,7 @@ class Ledger:
     @property
     def ddl(self) -> str:
         """The statement that creates the table."""
-        return f"CREATE TABLE IF NOT EXISTS {self.name.sql} {_COLUMNS}"
+        return ledger_ddl(self.name)
 
     @property
     def _table(self) -> str:
@@ -79,6 +88,31 @@ class Ledger:
             found = self._engine()
         for engine, transactions in found:
             refuse_engine(self.name, engine, transactions)
+        self.check_shape()
+
+    def is_there(self) -> bool:
+        """Say whether the table is there, as far as this user sees it."""
+        return bool(self._engine())
+
+    def check_shape(self) -> None:
+        """Refuse a table that is no ledger.
+
+        :raises InvalidArgument: with what it lacks
+        """
+        place = [self.name.schema, self.name.table]
+        columns = [row[0] for row in self.session.query(_SHAPE, place)]
+        unique = [row[0].lower() for row in self.session.query(_UNIQUE, place)]
+        if columns:  # else this user has no right to it, which the server says in its own words
+            refuse_shape(self.name, columns, "token" in unique, self.ddl)
+
+    def holds(self, right: str) -> bool:
+        """Say whether this user has a right to the table."""
+        return holds(self.session, self.name, right, LEDGER_COLUMNS)
+
+    def loaded_at(self, token: str) -> str | None:
+        """Return when a piece of work was done (ISO 8601), None where it was not."""
+        rows = self.session.query(f"SELECT {_LOADED_AT} FROM {self._table} WHERE token = %s", [token])
+        return str(rows[0][0]) if rows else None
 
     def _create(self) -> None:
         try:
@@ -87,7 +121,8 @@ class Ledger:
             raise NotFound(f"{self.session.describe}: there is no database {self.name.schema}: create it") from error
         except AccessDenied as error:
             raise AccessDenied(
-                f"the ledger {self.name} is not there and this user may not create it ({error}): have somebody run "
+                f"the ledger {self.name} is not there, or not shown to this user, who may not create it ({error}): "
+                f"have somebody run "
                 f"{' '.join(self.ddl.split())} and grant SELECT, INSERT, UPDATE, DELETE on it, "
                 "or name another one by ledger="
             ) from error
@@ -132,11 +167,7 @@ class Ledger:
         )
 
     def _recall(self, token: str, target: str) -> CopyResult:
-        rows = self.session.query(
-            f"SELECT result, DATE_FORMAT(loaded_at, '%%Y-%%m-%%dT%%H:%%i:%%s.%%f+00:00'), try "
-            f"FROM {self._table} WHERE token = %s",
-            [token],
-        )
+        rows = self.session.query(f"SELECT result, {_LOADED_AT}, try FROM {self._table} WHERE token = %s", [token])
         result, loaded_at, number = rows[0]
         log.info("%s holds this input since %s (loaded by try %s): nothing is loaded", target, loaded_at, number)
         return recalled(result, loaded_at)
@@ -172,3 +203,11 @@ class Ledger:
             "ORDER BY loaded_at LIMIT %s",
             [self.days, PRUNED_AT_ONCE],
         )
+
+
+def ledger_ddl(name: TableName) -> str:
+    """Write the statement that makes a ledger.
+
+    :param name: its table
+    """
+    return f"CREATE TABLE IF NOT EXISTS {name.sql} {_COLUMNS}"

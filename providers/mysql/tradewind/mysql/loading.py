@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.bulk import Bulk, bulk
-from tradewind.mysql.catalog import Table, existing_table, full_name
+from tradewind.mysql.catalog import Table, existing_table, find_table, full_name
 from tradewind.mysql.checking import Loaded
-from tradewind.mysql.creating import ensure_table
+from tradewind.mysql.creating import ensure_table, planned_table
 from tradewind.mysql.faults import located
 from tradewind.mysql.ledger import Ledger
 from tradewind.mysql.locks import lock
-from tradewind.mysql.merging import STAGE, merge, stage_table
-from tradewind.mysql.names import TableName
+from tradewind.mysql.merging import STAGE, merge, merge_statements, stage_statement
+from tradewind.mysql.names import TableName, quoted
 from tradewind.mysql.rejects import LoadedBlocks
+from tradewind.mysql.rights import may_create, table_rights
 from tradewind.mysql.statements import Into
 from tradewind.mysql.text_format import Rendered, TextFormat, line_of
 from tradewind.operators.columns import check_key
 from tradewind.operators.csv_records import Block, CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, Part, Reading
+from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
@@ -31,9 +33,10 @@ from tradewind.operators.types import Arrays
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
 
-# Notes would fill the list of warnings. A 0 is a 0, and not the next number; backslashes in texts are escapes.
+# Notes would fill the list of warnings, and a replace deletes without WHERE. A 0 is a 0, and not the next number;
+# backslashes in texts are escapes.
 _SETTINGS = (
-    "SET SESSION sql_notes = 0, SESSION sql_mode = "
+    "SET SESSION sql_notes = 0, SESSION sql_safe_updates = 0, SESSION sql_mode = "
     "CONCAT_WS(',', REPLACE(@@sql_mode, 'NO_BACKSLASH_ESCAPES', ''), 'NO_AUTO_VALUE_ON_ZERO')"
 )
 
@@ -74,8 +77,8 @@ class Load(TableLoad[Table]):
         progress: Progress,
     ) -> None:
         self.name = full_name(session, name)
-        books = Ledger(session, full_name(session, ledger), ledger_days)
-        super().__init__(session, books, reading, request, progress)
+        self._ledger_name = full_name(session, ledger)
+        super().__init__(session, Ledger(session, self._ledger_name, ledger_days), reading, request, progress)
         self._session = session
         self._bulk: Bulk = bulk(session)
         self.statement = self._bulk.verb
@@ -83,13 +86,18 @@ class Load(TableLoad[Table]):
 
     def begin(self) -> None:
         """Make the table if that is asked for, which would commit a transaction; then begin one."""
-        self._session.execute(_SETTINGS)
+        self.begin_plan()
         if self._request.create:
             parts = list(self._reading.parts(arrays=self.arrays()))
             self.created = ensure_table(self._session, self.name, parts, self._request.key)
         self._session.commit()
         self._session.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self._session.execute("START TRANSACTION READ WRITE")
+
+    def begin_plan(self) -> None:
+        """Set the session up; MySQL has no transaction in which EXPLAIN may look at what writes, and nothing may."""
+        self._session.execute(_SETTINGS)
+        self._session.execute(f"USE {quoted(self.name.schema or '')}")  # temporary tables are made there
 
     def arrays(self) -> Arrays:
         """Ask for JSON: MySQL has no arrays."""
@@ -103,15 +111,54 @@ class Load(TableLoad[Table]):
         """Return the table."""
         return existing_table(self._session, self.name)
 
+    def find(self) -> Table | None:
+        """Return the table, None where the load would make it."""
+        found = find_table(self._session, self.name)
+        return found if found or self._request.create else existing_table(self._session, self.name)
+
+    def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
+        """Return the statement that would make the table, and the table."""
+        return planned_table(self.name, parts, self._request.key)
+
+    def empty_statements(self, table: Table) -> list[str]:
+        """Return what empties the table; readers see the rows until the commit."""
+        return [f"DELETE FROM {table.name.sql}"]  # noqa: S608 (quoted)
+
     def empty_table(self, table: Table) -> int:
-        """Delete all rows; readers see them until the commit."""
+        """Delete all rows; return how many."""
         self._keep_out(table)
-        return self._session.execute(f"DELETE FROM {table.name.sql}")  # noqa: S608 (quoted)
+        [delete] = self.empty_statements(table)
+        return self._session.execute(delete)
+
+    def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
+        """Return what makes the temporary table of a merge."""
+        key = check_key(self._request.key, columns, table, "the input")
+        return [stage_statement(table, columns, key, numbered=self._request.duplicates != "error")]
+
+    def merge_statements(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
+        """Return what merges the staged rows into the table."""
+        return merge_statements(table, columns, key, self._request.duplicates)
+
+    def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
+        """Return what brings one file into the table or into the stage."""
+        table_sql = STAGE if self._request.mode == "merge" else table.name.sql
+        into = Into.of(source, table_sql, tuple(table.column(name) for name in columns))
+        return [self._bulk.statement(replace(into, delimiter=TextFormat(source).delimiter.decode()))]
+
+    def rights(self, table: Table | None, columns: list[str]) -> list[Right]:
+        """Return the rights that the load needs, beside those to the ledger."""
+        if table is None:
+            return [may_create(self._session, self.name, f"CREATE TABLE {self.name.sql} (id int)")]
+        return table_rights(self._session, table, columns, self._request)
+
+    def right_to_create(self, name: str, statement: str) -> Right:
+        """Say whether the ledger may be made."""
+        return may_create(self._session, self._ledger_name, statement)
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
         """Make the temporary table that takes the input of a merge."""
-        key = check_key(self._request.key, columns, table, "the input")
-        stage_table(self._session, table, columns, key, numbered=self._request.duplicates != "error")
+        for statement in self.stage_statements(table, columns):
+            self._session.execute(statement)
 
     def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
         """Merge the staged rows into the table."""

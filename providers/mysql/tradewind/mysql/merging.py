@@ -22,19 +22,12 @@ _KEPT = "`tradewind_kept`"
 _PREFIX = 64
 
 
-def stage_table(
-    session: MySqlSession,
-    table: Table,
-    columns: tuple[str, ...],
-    key: tuple[str, ...],
-    *,
-    numbered: bool = False,
-) -> None:
-    """Make the temporary table that takes the input; it has the target's types and NOT NULLs.
+def stage_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...], *, numbered: bool = False) -> str:
+    """Write what makes the temporary table for the input; it has the target's types and NOT NULLs.
 
-    It is one statement: CREATE TEMPORARY TABLE alone does not commit the transaction, ALTER TABLE would.
+    It is one statement: CREATE TEMPORARY TABLE alone does not commit the transaction, ALTER TABLE would. The table goes
+    with its connection.
 
-    :param session: the load's transaction; the table goes with its connection
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
@@ -42,7 +35,7 @@ def stage_table(
     """
     ordinal = f"{quoted(ordinal_column(table))} bigint NOT NULL AUTO_INCREMENT UNIQUE, " if numbered else ""
     indexed = ", ".join(_indexed(table.column(name)) for name in key)
-    session.execute(
+    return (
         f"CREATE TEMPORARY TABLE {STAGE} ({ordinal}KEY tradewind_key ({indexed})) ENGINE=InnoDB "
         f"AS SELECT {listed(columns)} FROM {table.name.sql} WHERE FALSE"
     )
@@ -50,6 +43,22 @@ def stage_table(
 
 def _indexed(column: Column) -> str:
     return quoted(column.name) + (f"({_PREFIX})" if column.long else "")
+
+
+def merge_statements(
+    table: Table, columns: tuple[str, ...], key: tuple[str, ...], duplicates: Duplicates = "error"
+) -> list[str]:
+    """Write what merges the staged rows.
+
+    :param table: the target
+    :param columns: the columns of the input
+    :param key: those that identify a row
+    :param duplicates: which record of a key counts
+    """
+    first = [] if duplicates == "error" else _drop_statements(key, ordinal_column(table), duplicates)
+    update = _update_statement(table, columns, key)
+    rest = [_known_statement(table, key), _insert_statement(table, columns)]
+    return [*first, *([update] if update else []), *rest]
 
 
 def merge(
@@ -73,30 +82,48 @@ def merge(
     if duplicates == "error":
         _refuse_duplicates(session, key)
     else:
-        dropped = _drop_duplicates(session, key, ordinal_column(table), duplicates)
-    same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
+        kept, drop = _drop_statements(key, ordinal_column(table), duplicates)
+        session.execute(kept)
+        dropped = session.execute(drop)
     if not any(index <= frozenset(key) for index in table.unique):
-        _refuse_ambiguous(session, table, key, same)
-    updated = 0
-    if changing := [name for name in columns if name not in key]:
-        sets = ", ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in changing)
-        differs = " OR ".join(_differs(table.column(name)) for name in changing)
-        updated = session.execute(f"UPDATE {table.name.sql} t JOIN {STAGE} s ON {same} SET {sets} WHERE {differs}")
-    known = session.execute(f"DELETE s FROM {STAGE} s JOIN {table.name.sql} t ON {same}")
-    inserted = session.execute(
-        f"INSERT INTO {table.name.sql} ({listed(columns)}) SELECT {listed(columns)} FROM {STAGE}"
-    )
-    return Merged(inserted, updated, known - updated, dropped)
+        _refuse_ambiguous(session, table, key)
+    update = _update_statement(table, columns, key)
+    updated = session.execute(update) if update else 0
+    known = session.execute(_known_statement(table, key))
+    return Merged(session.execute(_insert_statement(table, columns)), updated, known - updated, dropped)
 
 
-def _drop_duplicates(session: MySqlSession, key: tuple[str, ...], ordinal: str, which: Duplicates) -> int:
+def _same(key: tuple[str, ...]) -> str:
+    return " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
+
+
+def _drop_statements(key: tuple[str, ...], ordinal: str, which: Duplicates) -> list[str]:
     """Leave one record of each key; a statement can name a temporary table once, so what is kept stands in another."""
     kept = f"{'MAX' if which == 'last' else 'MIN'}({quoted(ordinal)})"
     twice = f"SELECT {listed(key)}, {kept} AS {quoted(ordinal)} FROM {STAGE} GROUP BY {listed(key)} HAVING COUNT(*) > 1"
-    session.execute(f"CREATE TEMPORARY TABLE {_KEPT} ENGINE=InnoDB AS {twice}")
     same = " AND ".join(f"s.{quoted(name)} = k.{quoted(name)}" for name in key)
     differs = f"s.{quoted(ordinal)} <> k.{quoted(ordinal)}"
-    return session.execute(f"DELETE s FROM {_KEPT} k JOIN {STAGE} s ON {same} WHERE {differs}")
+    return [
+        f"CREATE TEMPORARY TABLE {_KEPT} ENGINE=InnoDB AS {twice}",
+        f"DELETE s FROM {_KEPT} k JOIN {STAGE} s ON {same} WHERE {differs}",
+    ]
+
+
+def _update_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> str | None:
+    changing = [name for name in columns if name not in key]
+    if not changing:
+        return None
+    sets = ", ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in changing)
+    differs = " OR ".join(_differs(table.column(name)) for name in changing)
+    return f"UPDATE {table.name.sql} t JOIN {STAGE} s ON {_same(key)} SET {sets} WHERE {differs}"
+
+
+def _known_statement(table: Table, key: tuple[str, ...]) -> str:
+    return f"DELETE s FROM {STAGE} s JOIN {table.name.sql} t ON {_same(key)}"
+
+
+def _insert_statement(table: Table, columns: tuple[str, ...]) -> str:
+    return f"INSERT INTO {table.name.sql} ({listed(columns)}) SELECT {listed(columns)} FROM {STAGE}"
 
 
 def _differs(column: Column) -> str:
@@ -126,10 +153,10 @@ def _refuse_duplicates(session: MySqlSession, key: tuple[str, ...]) -> None:
         )
 
 
-def _refuse_ambiguous(session: MySqlSession, table: Table, key: tuple[str, ...], same: str) -> None:
+def _refuse_ambiguous(session: MySqlSession, table: Table, key: tuple[str, ...]) -> None:
     keys = ", ".join(f"s.{quoted(name)}" for name in key)
     rows = session.query(
-        f"SELECT {keys}, COUNT(*) FROM {STAGE} s JOIN {table.name.sql} t ON {same} "
+        f"SELECT {keys}, COUNT(*) FROM {STAGE} s JOIN {table.name.sql} t ON {_same(key)} "
         f"GROUP BY {keys} HAVING COUNT(*) > 1 LIMIT 1"
     )
     if rows:

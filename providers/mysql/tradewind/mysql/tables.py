@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from tradewind.mysql.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant
 from tradewind.operators.sql_table import SqlTable
@@ -17,6 +19,10 @@ from tradewind.operators.sql_table import SqlTable
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
     from tradewind.mysql.hooks import MySqlHook
+    from tradewind.mysql.loading import Load
+    from tradewind.mysql.session import MySqlSession
+
+log = logging.getLogger(__name__)
 
 
 class MySqlTable(SqlTable):
@@ -60,21 +66,37 @@ class MySqlTable(SqlTable):
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Load all of the input, or nothing, once for each token."""
-        from tradewind.mysql.loading import Load
-
-        name = TableName.parse(self.table)
-        ledger = TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, name.schema)
         hook = self._connect()
         load: Load | None = None
         result: CopyResult | None = None
         try:
             with hook.session(request.work) as session:
-                load = Load(session, name, ledger, self.ledger_days, reading, request, progress)
+                load = self._load(session, reading, request, progress)
                 result = load.run()
         finally:
             if load is not None and load.created and (result is None or result.loaded_before):
                 self._undo(load.name)
         return result
+
+    def plan(self, reading: Reading, request: CopyRequest) -> Plan:
+        """Say what a load would do; nothing is written."""
+        with self._connect().session() as session:
+            return self._load(session, reading, request, Progress(log, self.describe())).plan()
+
+    def ledger_ddl(self) -> str:
+        """Return the statement that makes the ledger, for somebody who may run it."""
+        from tradewind.mysql.ledger import ledger_ddl
+
+        return ledger_ddl(self._ledger_name())
+
+    def _ledger_name(self) -> TableName:
+        return TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, TableName.parse(self.table).schema)
+
+    def _load(self, session: MySqlSession, reading: Reading, request: CopyRequest, progress: Progress) -> Load:
+        from tradewind.mysql.loading import Load
+
+        name = TableName.parse(self.table)
+        return Load(session, name, self._ledger_name(), self.ledger_days, reading, request, progress)
 
     def cancel(self) -> None:
         """Stop what runs in the server; called from another thread or a signal handler."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError, NotFound
 from tradewind.operators.creating import column_types, key_columns
 from tradewind.operators.types import ColumnType
-from tradewind.postgres.catalog import Table, existing_table, find_table
+from tradewind.postgres.catalog import Column, Table, existing_table, find_table
 from tradewind.postgres.column_types import sql_type
 from tradewind.postgres.names import TableName, listed, quoted
 
@@ -43,6 +43,19 @@ def ensure_table(session: PostgresSession, name: TableName, parts: Sequence[Part
     session.execute(statement)
     log.info("created the table from the input: %s", statement)
     return existing_table(session, name)
+
+
+def planned_table(name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> tuple[str, Table]:
+    """Return the statement that would make the table from the input, and the table.
+
+    :param name: the table
+    :param parts: the input
+    :param key: the columns that become the primary key
+    """
+    types = column_types(parts, str(name))
+    columns = tuple(Column(column, sql_type(kind), "", base=sql_type(kind)) for column, kind in types.items())
+    unique = frozenset([frozenset(key_columns(key, tuple(types)))]) if key else frozenset()
+    return _statement(name, types, key), Table(name, "r", columns, unique)
 
 
 def _statement(name: TableName, types: dict[str, ColumnType | None], key: tuple[str, ...]) -> str:

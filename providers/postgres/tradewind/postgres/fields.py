@@ -60,6 +60,11 @@ class Fields:
         texts = ", ".join(f"{quoted(name)} text" for name in self.names)
         self._make = f"CREATE TEMPORARY TABLE tradewind_fields ({texts}) ON COMMIT DROP"
 
+    @property
+    def statements(self) -> tuple[str, str]:
+        """What runs before the records come, and what runs after them."""
+        return self._make, self._move
+
     def make(self) -> None:
         """Make the table anew."""
         self._session.execute(f"DROP TABLE IF EXISTS {_FIELDS}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import AccessDenied, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult
-from tradewind.operators.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded
+from tradewind.operators.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
 from tradewind.postgres.names import TableName
+from tradewind.postgres.rights import holds
 
 if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
@@ -34,6 +35,18 @@ _COLUMNS = """(
     result jsonb
 )"""
 
+_LOADED_AT = "to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"')"
+_SHAPE = """
+SELECT c.relkind,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
+       EXISTS (
+           SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+           WHERE i.indrelid = c.oid AND a.attname = 'token' AND i.indnkeyatts = 1
+             AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+       )
+FROM pg_class c WHERE c.oid = to_regclass(%s)
+"""
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -51,7 +64,7 @@ class Ledger:
     @property
     def ddl(self) -> str:
         """The statement that creates the table."""
-        return f"CREATE TABLE IF NOT EXISTS {self.name.sql} {_COLUMNS}"
+        return ledger_ddl(self.name)
 
     @property
     def _table(self) -> str:
@@ -62,7 +75,8 @@ class Ledger:
 
         :raises AccessDenied: where the role must not, with the statement to run
         """
-        if self._exists():
+        if self.is_there():
+            self.check_shape()
             return
         try:
             # Without the lock, two first users at once would fail in the catalog, IF NOT EXISTS or not.
@@ -71,7 +85,7 @@ class Ledger:
             self.session.commit()
         except (AccessDenied, NotFound) as error:
             self.session.rollback()
-            if self._exists():
+            if self.is_there():
                 return
             if isinstance(error, NotFound):
                 raise NotFound(f"{self.session.describe}: there is no schema {self.name.schema}: create it") from error
@@ -81,8 +95,26 @@ class Ledger:
                 "or name another one by ledger="
             ) from error
 
-    def _exists(self) -> bool:
+    def is_there(self) -> bool:
+        """Say whether the table is there."""
         return bool(self.session.query("SELECT to_regclass(%s) IS NOT NULL", [self.name.sql])[0][0])
+
+    def check_shape(self) -> None:
+        """Refuse a table that is no ledger.
+
+        :raises InvalidArgument: with what it lacks
+        """
+        [(kind, columns, unique)] = self.session.query(_SHAPE, [self.name.sql])
+        refuse_shape(self.name, columns, unique and kind in ("r", "p"), self.ddl)
+
+    def holds(self, right: str) -> bool:
+        """Say whether this role has a right to the table."""
+        return holds(self.session, self.name, right)
+
+    def loaded_at(self, token: str) -> str | None:
+        """Return when a piece of work was done (ISO 8601), None where it was not."""
+        rows = self.session.query(f"SELECT {_LOADED_AT} FROM {self._table} WHERE token = %s", [token])
+        return str(rows[0][0]) if rows else None
 
     def claim(self, token: str, request: CopyRequest, target: str, source: str) -> CopyResult | None:
         """Claim a piece of work, first thing in the transaction; wait while another try holds it.
@@ -105,11 +137,7 @@ class Ledger:
         return None if ours else self._recall(token, target)
 
     def _recall(self, token: str, target: str) -> CopyResult:
-        rows = self.session.query(
-            f"SELECT result, to_char(loaded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"+00:00\"'), try "
-            f"FROM {self._table} WHERE token = %s",
-            [token],
-        )
+        rows = self.session.query(f"SELECT result, {_LOADED_AT}, try FROM {self._table} WHERE token = %s", [token])
         result, loaded_at, number = rows[0]
         log.info("%s holds this input since %s (loaded by try %s): nothing is loaded", target, loaded_at, number)
         return recalled(result, loaded_at)
@@ -151,6 +179,14 @@ class Ledger:
             "WHERE loaded_at < now() - make_interval(days => %s) LIMIT %s FOR UPDATE SKIP LOCKED))",
             [self.days, PRUNED_AT_ONCE],
         )
+
+
+def ledger_ddl(name: TableName) -> str:
+    """Write the statement that makes a ledger.
+
+    :param name: its table
+    """
+    return f"CREATE TABLE IF NOT EXISTS {name.sql} {_COLUMNS}"
 
 
 def _lock_key(token: str) -> int:

@@ -12,21 +12,23 @@ from tradewind.hooks.errors import DataError
 from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, Part, Reading
+from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
 from tradewind.operators.types import Arrays
 from tradewind.postgres.catalog import Table, existing_table, find_table
 from tradewind.postgres.checking import Loaded
-from tradewind.postgres.creating import ensure_table
+from tradewind.postgres.creating import ensure_table, planned_table
 from tradewind.postgres.fields import Fields
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
-from tradewind.postgres.merging import STAGE, merge, stage_table
+from tradewind.postgres.merging import STAGE, lock_statement, merge, merge_statements, stage_statements
 from tradewind.postgres.messages import located
 from tradewind.postgres.names import TableName, listed, literal
 from tradewind.postgres.plain import PlainHead, suits
 from tradewind.postgres.rejects import CopiedBlocks
+from tradewind.postgres.rights import may_create, table_rights
 from tradewind.postgres.streams import Counted
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ TEXT_WITH_HEADER = 150000
 """The first server whose text format knows a header (PostgreSQL 15's release notes)."""
 
 _BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
+_BEGIN_PLAN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY"
 
 
 class Load(TableLoad[Table]):
@@ -65,10 +68,15 @@ class Load(TableLoad[Table]):
         super().__init__(session, Ledger(session, ledger, ledger_days), reading, request, progress)
         self._session = session
         self._name = name
+        self._ledger_name = ledger
 
     def begin(self) -> None:
         """Begin the transaction."""
         self._session.execute(_BEGIN)
+
+    def begin_plan(self) -> None:
+        """Begin a transaction that writes nothing."""
+        self._session.execute(_BEGIN_PLAN)
 
     def full_name(self) -> str:
         """Return the target's name with its schema."""
@@ -94,15 +102,72 @@ class Load(TableLoad[Table]):
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return table
 
-    def empty_table(self, table: Table) -> int:
-        """Delete all rows, under a lock that lets readers pass."""
+    def find(self) -> Table | None:
+        """Return the table, None where the load would make it."""
+        found = find_table(self._session, self._name)
+        return found if found or self._request.create else existing_table(self._session, self._name)
+
+    def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
+        """Return the statement that would make the table, and the table."""
+        return planned_table(self._name, parts, self._request.key)
+
+    def empty_statements(self, table: Table) -> list[str]:
+        """Return what empties the table, under a lock that lets readers pass."""
         # Readers see the old rows until the commit; TRUNCATE would lock them out, and is not MVCC-safe.
-        self._session.execute(f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE")
-        return self._session.execute(f"DELETE FROM {table.name.sql}")
+        return [lock_statement(table), f"DELETE FROM {table.name.sql}"]
+
+    def empty_table(self, table: Table) -> int:
+        """Delete all rows; return how many."""
+        lock, delete = self.empty_statements(table)
+        self._session.execute(lock)
+        return self._session.execute(delete)
+
+    def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
+        """Return what makes the temporary table of a merge."""
+        return stage_statements(table, columns, numbered=self._request.duplicates != "error")
+
+    def merge_statements(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
+        """Return what merges the staged rows into the table."""
+        return merge_statements(table, columns, key, self._request.duplicates)
+
+    def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
+        """Return what brings one file into the table or into the stage."""
+        into = STAGE if self._request.mode == "merge" else table.name.sql
+        if source.outputs is None:
+            return self._copy_statements(self._destination(into, table, columns), source.dialect)
+        fields = self._fields(into, table, columns, source)
+        first, last = fields.statements
+        return [first, *self._copy_statements(Destination(fields.sql, fields.names), source.dialect), last]
+
+    def _copy_statements(self, into: Destination, dialect: CsvDialect) -> list[str]:
+        if self._request.max_errors:
+            return [copy_statement(into, dialect, header=False)]
+        found = [copy_statement(into, dialect, header=True)]
+        if self._session.conn.server_version >= TEXT_WITH_HEADER and suits(dialect):
+            found.insert(0, text_statement(into, dialect))
+        return found
+
+    def _destination(self, into: str, table: Table, columns: tuple[str, ...]) -> Destination:
+        return Destination(into, columns, tuple(name for name in columns if table.column(name).never_empty))
+
+    def _fields(self, into: str, table: Table, columns: tuple[str, ...], source: CsvInput) -> Fields:
+        width = len(source.fields or ())
+        return Fields(self._session, into, table, columns, source.outputs or (), width, source.dialect)
+
+    def rights(self, table: Table | None, columns: list[str]) -> list[Right]:
+        """Return the rights that the load needs, beside those to the ledger."""
+        if table is None:
+            return [may_create(self._session, self._name)]
+        return table_rights(self._session, table, columns, self._request)
+
+    def right_to_create(self, name: str, statement: str) -> Right:
+        """Say whether the ledger may be made."""
+        return may_create(self._session, self._ledger_name)
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
         """Make the temporary table that takes the input of a merge."""
-        stage_table(self._session, table, columns, numbered=self._request.duplicates != "error")
+        for statement in self.stage_statements(table, columns):
+            self._session.execute(statement)
 
     def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
         """Merge the staged rows into the table."""
@@ -116,10 +181,8 @@ class Load(TableLoad[Table]):
         """Load one file, into the table or into the stage; return the rows."""
         into = STAGE if staged else table.name.sql
         if source.outputs is None:
-            forced = tuple(name for name in columns if table.column(name).never_empty)
-            return self._load_records(part, source, Destination(into, columns, forced))
-        width = len(source.fields or ())
-        fields = Fields(self._session, into, table, columns, source.outputs, width, source.dialect)
+            return self._load_records(part, source, self._destination(into, table, columns))
+        fields = self._fields(into, table, columns, source)
         fields.make()
         return self._load_fields(part, source, fields)
 

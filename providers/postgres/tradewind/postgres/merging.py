@@ -19,23 +19,49 @@ if TYPE_CHECKING:
 STAGE = '"tradewind_stage"'
 
 
-def stage_table(session: PostgresSession, table: Table, columns: tuple[str, ...], *, numbered: bool = False) -> None:
-    """Make the temporary table that takes the input; it has the target's types, checks and NOT NULLs.
+def stage_statements(table: Table, columns: tuple[str, ...], *, numbered: bool = False) -> list[str]:
+    """Write what makes the temporary table for the input; it has the target's types, checks and NOT NULLs.
 
-    :param session: the load's transaction; the table goes with it
+    The table goes with the transaction.
+
     :param table: the target
     :param columns: the columns of the input: only they must have values
     :param numbered: whether the records are numbered as they come
     """
     generated = " INCLUDING GENERATED" if any(column.generated for column in table.columns) else ""
     ordinal = f", {quoted(ordinal_column(table))} bigserial" if numbered else ""
-    session.execute(
-        f"CREATE TEMPORARY TABLE {STAGE} "
-        f"(LIKE {table.name.sql} INCLUDING DEFAULTS INCLUDING CONSTRAINTS{generated}{ordinal}) ON COMMIT DROP"
-    )
     others = [column.name for column in table.columns if column.name not in columns and not column.generated]
-    for name in others:
-        session.execute(f"ALTER TABLE {STAGE} ALTER {quoted(name)} DROP NOT NULL, ALTER {quoted(name)} DROP DEFAULT")
+    free = (f"ALTER {quoted(name)} DROP NOT NULL, ALTER {quoted(name)} DROP DEFAULT" for name in others)
+    return [
+        f"CREATE TEMPORARY TABLE {STAGE} "
+        f"(LIKE {table.name.sql} INCLUDING DEFAULTS INCLUDING CONSTRAINTS{generated}{ordinal}) ON COMMIT DROP",
+        *(f"ALTER TABLE {STAGE} {change}" for change in free),
+    ]
+
+
+def merge_statements(
+    table: Table, columns: tuple[str, ...], key: tuple[str, ...], duplicates: Duplicates = "error"
+) -> list[str]:
+    """Write what merges the staged rows.
+
+    :param table: the target
+    :param columns: the columns of the input
+    :param key: those that identify a row
+    :param duplicates: which record of a key counts
+    """
+    first = [] if duplicates == "error" else [_drop_statement(key, ordinal_column(table), duplicates)]
+    if _has_index(table, key):
+        return [*first, _upsert_statement(table, columns, key)]
+    update = _update_statement(table, columns, key)
+    return [*first, lock_statement(table), *([update] if update else []), _insert_statement(table, columns, key)]
+
+
+def lock_statement(table: Table) -> str:
+    """Write what keeps other writers out and lets readers pass.
+
+    :param table: the target
+    """
+    return f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE"
 
 
 def merge(
@@ -61,9 +87,9 @@ def merge(
     if duplicates == "error":
         _refuse_duplicates(session, key)
     else:
-        dropped = _drop_duplicates(session, key, ordinal_column(table), duplicates)
-    if frozenset(key) in table.unique and table.kind == "r":
-        inserted, updated = _by_index(session, table, columns, key)
+        dropped = session.execute(_drop_statement(key, ordinal_column(table), duplicates))
+    if _has_index(table, key):
+        inserted, updated = session.query(_upsert_statement(table, columns, key))[0]
     else:
         inserted, updated = _under_lock(session, table, columns, key)
     return Merged(inserted, updated, staged - dropped - inserted - updated, dropped)
@@ -90,54 +116,66 @@ def _refuse_duplicates(session: PostgresSession, key: tuple[str, ...]) -> None:
         )
 
 
-def _drop_duplicates(session: PostgresSession, key: tuple[str, ...], ordinal: str, which: Duplicates) -> int:
+def _has_index(table: Table, key: tuple[str, ...]) -> bool:
+    return frozenset(key) in table.unique and table.kind == "r"
+
+
+def _drop_statement(key: tuple[str, ...], ordinal: str, which: Duplicates) -> str:
     kept = f"{'max' if which == 'last' else 'min'}({quoted(ordinal)})"
     same = " AND ".join(f"s.{quoted(name)} = k.{quoted(name)}" for name in key)
-    return session.execute(
+    return (
         f"DELETE FROM {STAGE} AS s USING (SELECT {listed(key)}, {kept} AS kept FROM {STAGE} GROUP BY {listed(key)} "
         f"HAVING count(*) > 1) AS k WHERE {same} AND s.{quoted(ordinal)} <> k.kept"
     )
 
 
-def _by_index(
-    session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
-) -> tuple[int, int]:
+def _upsert_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
     changing = _changing(table, columns, key)
     action = "NOTHING"
     if changing:
         sets = ", ".join(f"{quoted(name)} = excluded.{quoted(name)}" for name in changing)
         action = f"UPDATE SET {sets} WHERE {_differs(table, changing, 't', 'excluded')}"
     # A row that was just inserted has no xmax; one that ON CONFLICT updated was locked first, which sets it.
-    row = session.query(
+    return (
         f"WITH written AS (INSERT INTO {table.name.sql} AS t ({listed(columns)}) {overriding(table, columns)}"
         f"SELECT {listed(columns)} FROM {STAGE} ON CONFLICT ({listed(key)}) DO {action} "
         "RETURNING (xmax = 0) AS inserted) "
         "SELECT count(*) FILTER (WHERE inserted), count(*) FILTER (WHERE NOT inserted) FROM written"
-    )[0]
-    return row[0], row[1]
+    )
 
 
 def _under_lock(
     session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
 ) -> tuple[int, int]:
     """Merge without an index that ON CONFLICT could use: nobody else may write meanwhile."""
-    session.execute(f"LOCK TABLE {table.name.sql} IN SHARE ROW EXCLUSIVE MODE")
-    same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
-    _refuse_ambiguous(session, table, key, same)
+    session.execute(lock_statement(table))
+    _refuse_ambiguous(session, table, key, _same(key))
+    update = _update_statement(table, columns, key)
+    updated = session.execute(update) if update else 0
+    return session.execute(_insert_statement(table, columns, key)), updated
+
+
+def _same(key: tuple[str, ...]) -> str:
+    return " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in key)
+
+
+def _update_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> str | None:
     changing = _changing(table, columns, key)
-    updated = 0
-    if changing:
-        sets = ", ".join(f"{quoted(name)} = s.{quoted(name)}" for name in changing)
-        updated = session.execute(
-            f"UPDATE {table.name.sql} AS t SET {sets} FROM {STAGE} AS s "
-            f"WHERE {same} AND ({_differs(table, changing, 't', 's')})"
-        )
-    inserted = session.execute(
+    if not changing:
+        return None
+    sets = ", ".join(f"{quoted(name)} = s.{quoted(name)}" for name in changing)
+    return (
+        f"UPDATE {table.name.sql} AS t SET {sets} FROM {STAGE} AS s "
+        f"WHERE {_same(key)} AND ({_differs(table, changing, 't', 's')})"
+    )
+
+
+def _insert_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> str:
+    return (
         f"INSERT INTO {table.name.sql} ({listed(columns)}) {overriding(table, columns)}"
         f"SELECT {listed(columns, 's.')} FROM {STAGE} AS s "
-        f"WHERE NOT EXISTS (SELECT FROM {table.name.sql} AS t WHERE {same})"
+        f"WHERE NOT EXISTS (SELECT FROM {table.name.sql} AS t WHERE {_same(key)})"
     )
-    return inserted, updated
 
 
 def _refuse_ambiguous(session: PostgresSession, table: Table, key: tuple[str, ...], same: str) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
 from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting
 from tradewind.operators.sql_table import SqlTable, check_conn_id
@@ -18,6 +20,10 @@ from tradewind.postgres.names import TableName
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
     from tradewind.postgres.hooks import PostgresHook
+    from tradewind.postgres.loading import Load
+    from tradewind.postgres.session import PostgresSession
+
+log = logging.getLogger(__name__)
 
 
 class _PostgresEnd:
@@ -83,12 +89,28 @@ class PostgresTable(_PostgresEnd, SqlTable):
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Load all of the input, or nothing, once for each token."""
+        with self._connect().session(request.work) as session:
+            return self._load(session, reading, request, progress).run()
+
+    def plan(self, reading: Reading, request: CopyRequest) -> Plan:
+        """Say what a load would do; nothing is written."""
+        with self._connect().session() as session:
+            return self._load(session, reading, request, Progress(log, self.describe())).plan()
+
+    def ledger_ddl(self) -> str:
+        """Return the statement that makes the ledger, for somebody who may run it."""
+        from tradewind.postgres.ledger import ledger_ddl
+
+        return ledger_ddl(self._ledger_name())
+
+    def _ledger_name(self) -> TableName:
+        return TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, TableName.parse(self.table).schema)
+
+    def _load(self, session: PostgresSession, reading: Reading, request: CopyRequest, progress: Progress) -> Load:
         from tradewind.postgres.loading import Load
 
         name = TableName.parse(self.table)
-        ledger = TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, name.schema)
-        with self._connect().session(request.work) as session:
-            return Load(session, name, ledger, self.ledger_days, reading, request, progress).run()
+        return Load(session, name, self._ledger_name(), self.ledger_days, reading, request, progress)
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.amazon.errors import PreconditionFailed
 from tradewind.amazon.s3.locations import S3Object, parse_s3_url
 from tradewind.hooks.errors import SourceChanged
+from tradewind.operators.plan import Right
 from tradewind.operators.storage import Storage, StoredFile
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ class S3Storage(Storage):
     def write(self, url: str, *, token: str, compression: str | None = None) -> S3Writer:
         """Open an object for writing; unfinished uploads of its key are aborted."""
         return self.hook.write(*parse_s3_url(url), token=token, compression=compression)
+
+    def rights(self, url: str) -> list[Right]:
+        """Return the rights that writing an object needs; only IAM knows which of them are there."""
+        bucket, key = parse_s3_url(url)
+        on_object = [
+            Right(what, f"arn:aws:s3:::{bucket}/{key}") for what in ("s3:PutObject", "s3:AbortMultipartUpload")
+        ]
+        return [*on_object, Right("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{bucket}")]
 
     def reaches(self, other: Storage) -> bool:
         """Say whether both are the same account's S3."""
