@@ -115,6 +115,14 @@ class End(ABC):
     def sum(self) -> object:
         """Return what tells one content from another, whatever the order of its rows."""
 
+    @abstractmethod
+    def can_hold(self, row: Row) -> bool:
+        """Say whether a row can be there."""
+
+    def line_of(self, rows: list[Row], row: Row) -> int:
+        """Return the line, or the number of the record, by which a message names a row of a source."""
+        return rows.index(row) + 2  # in CSV, a header comes first
+
     def leftovers(self) -> list[str]:
         """List it once the service has had the time to notice that its client is gone."""
         deadline = time.monotonic() + PATIENCE
@@ -238,6 +246,9 @@ class Postgres(Table):
     def make_query(self, sql: str) -> Source:
         return PostgresQuery(sql, conn_id=WAREHOUSE)
 
+    def can_hold(self, row: Row) -> bool:
+        return _is_unicode(row) and not any("\0" in text for text in row if isinstance(text, str))
+
     def rows(self) -> list[Row]:
         return [Row(*row) for row in self.query(f"SELECT * FROM {self.name} ORDER BY id")]
 
@@ -297,6 +308,9 @@ class MySql(Table):
     def make_query(self, sql: str) -> Source:
         return MySqlQuery(sql, conn_id=MART)
 
+    def can_hold(self, row: Row) -> bool:
+        return _is_unicode(row)
+
     def rows(self) -> list[Row]:
         return [_aware(Row(*row)) for row in self.query(f"SELECT * FROM {self.name} ORDER BY id")]
 
@@ -336,6 +350,10 @@ class MySql(Table):
             "SELECT try, mode, `rows` FROM tradewind_ledger WHERE target = CONCAT(DATABASE(), %s) ORDER BY loaded_at",
             [f".{self.name}"],
         )
+
+
+def _is_unicode(row: Row) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for text in row if isinstance(text, str) for sign in text)
 
 
 def _aware(row: Row) -> Row:
@@ -445,10 +463,16 @@ class S3Csv(File):
 
     def encode(self, rows: Iterable[Row]) -> bytes:
         lines = [",".join(COLUMNS), *(",".join(_csv_field(to_text(value)) for value in row) for row in rows)]
-        return "".join(f"{line}\n" for line in lines).encode()
+        return "".join(f"{line}\n" for line in lines).encode(errors="surrogatepass")
+
+    def can_hold(self, row: Row) -> bool:
+        return True  # S3 itself copies any bytes
+
+    def line_of(self, rows: list[Row], row: Row) -> int:
+        return self.encode(rows[: rows.index(row)]).count(b"\n") + 1
 
     def decode(self, data: bytes) -> list[Row]:
-        records = list(_csv_records(data.decode()))
+        records = list(_csv_records(data.decode(errors="surrogatepass")))
         assert records[:1] in ([], [list(COLUMNS)]), records[:1]
         return [from_texts(record) for record in records[1:]]
 

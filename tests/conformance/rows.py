@@ -20,6 +20,15 @@ class Row(NamedTuple):
     member: bool | None = None
     ratio: float | None = None
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in zip(self._fields, self, strict=True))
+        return f"Row({shown})"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:100]}... ({len(value):,} characters)"
+
 
 COLUMNS = Row._fields
 TEXTS = [

@@ -2,87 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
-import secrets
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.conformance.ends import ENDS, End, Table
+from tests.conformance.ends import Table
+from tests.conformance.pairs import PAIRS, TABLES, Pair, each
 from tests.conformance.rows import plain, rows
-from tests.fix_s3 import loader
-from tests.stage import Stage
 from tradewind.hooks.errors import DataError, NotFound, TransientError
 from tradewind.operators.progress import Progress
 
-PAIRS = [(source, target) for source in ENDS for target in ENDS]
-TABLES = [(source, target) for source, target in PAIRS if ENDS[target].keeps_ledger]
 MANY = 3_000
 """Rows enough that a source is read, and a target written, in more than one piece."""
-
-
-@dataclass
-class Pair:
-    """A source and a target of a test's own.
-
-    :param make_context: makes the context of a try
-    """
-
-    source: End
-    target: End
-    make_context: Callable[..., Any]
-    operators: list[Any] = field(default_factory=list)
-
-    def copy(self, *, run: str = "run", number: int = 1, source: Any = None, **arguments: Any) -> dict[str, Any]:
-        """Run a try as Airflow does, with ends of its own."""
-        operator = self.operator(source, **arguments)
-        return self.execute(operator, self.make_context(operator, run_id=run, try_number=number, max_tries=3))
-
-    def execute(self, operator: Any, context: Any) -> dict[str, Any]:
-        """Run an operator in any thread: what Airflow 2 wraps around it knows the main one alone."""
-        result: dict[str, Any] = inspect.unwrap(type(operator).execute)(operator, context)
-        return result
-
-    def operator(self, source: Any = None, **arguments: Any) -> Any:
-        from tradewind.operators.copy import CopyOperator
-
-        made = CopyOperator(
-            task_id="copy", source=source or self.source.source(), target=self.target.target(), **arguments
-        )
-        self.operators.append(made)
-        return made
-
-    def leftovers(self) -> list[str]:
-        return [*self.source.leftovers(), *self.target.leftovers()]
-
-
-@pytest.fixture
-def pair(
-    request: pytest.FixtureRequest,
-    full_stage: Stage,
-    connection: Callable[..., str],
-    context: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Pair]:
-    """Make both ends of one test."""
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
-    for name, value in full_stage.connections().items():
-        connection(name.removeprefix("AIRFLOW_CONN_"), value)
-    kinds, name = request.param, f"t{secrets.token_hex(6)}"
-    source, target = (ENDS[kind](full_stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
-    source.make()
-    target.make()
-    yield Pair(source, target, context)
-    source.remove()
-    target.remove()
-
-
-def each(pairs: list[tuple[str, str]]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("pair", pairs, indirect=True, ids="-".join)
 
 
 def counts(result: dict[str, Any]) -> tuple[int | None, ...]:

@@ -169,7 +169,7 @@ ENCODINGS = {
         DataError, "people.csv", "utf-16", body=b"\xff\xfe" + GOOD.decode().encode("utf-16-le")[:-1]
     ),
     "latin-1 in a record": bad(
-        DataError, "people.csv", "line 3", "utf8", body=lines(b"3,Carl,,", "4,Käthe,,".encode("latin-1"))
+        DataError, "people.csv, line 3, column name", "utf8", body=lines(b"3,Carl,,", "4,Käthe,,".encode("latin-1"))
     ),
     "latin-1 in the header": bad(DataError, "not utf-8", "encoding=", body="id,größe\n3,1\n".encode("latin-1")),
     "utf-8 stated as ascii passes": good(body=lines("3,Käthe,,".encode()), file={"encoding": "ascii"}, rows=1),
@@ -184,7 +184,7 @@ RECORDS = {
     "too few fields": bad(DataError, "people.csv, line 3", "missing data", "born", body=lines(b"3,Carl,,", b"4,Emmy")),
     "too many fields": bad(DataError, "people.csv, line 3", "extra data", body=lines(b"3,Carl,,", b"4,Emmy,,,,5")),
     "a blank line": bad(DataError, "people.csv, line 3", body=lines(b"3,Carl,,", b"", b"4,Emmy,,")),
-    "a NUL in a record": bad(DataError, "people.csv", "line 2", "nul", body=lines(b"3,Ca\0rl,,")),
+    "a NUL in a record": bad(DataError, "people.csv, line 2, column name", "nul", body=lines(b"3,Ca\0rl,,")),
     "a NUL in the header": bad(DataError, "people.csv", "nul", body=b"id,na\0me\n3,Carl\n"),
     "an end mark": bad(DataError, "people.csv", r"\.", body=lines(b"3,Carl,,", b"\\.", b"4,Emmy,,")),
     "a bare carriage return": bad(DataError, "people.csv", "carriage return", body=lines(b"3,Car\rl,,")),

@@ -1,12 +1,17 @@
-"""Where a bad record is in a file that is no CSV: nobody sees the lines it had on its way."""
+"""Where a bad record is in a file: the record where nobody sees lines, the column where the server names none."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import Scanner, blocks, open_csv
+from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv, split_record
 from tradewind.operators.ends import Part
+
+_ABOUT_BYTES = re.compile(r"NUL byte|invalid byte sequence")
+# NUL, and what bytes that are no UTF-8 become in a text.
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def in_records(error: DataError, part: Part) -> DataError:
@@ -19,6 +24,47 @@ def in_records(error: DataError, part: Part) -> DataError:
     if part.unit == "line" or error.line is None or not said:
         return error
     return numbered(error, _record_at(part, error.line))
+
+
+def in_column(error: DataError, part: Part) -> DataError:
+    """Return an error that names the column too, where the server named the line of a text that is no text to it.
+
+    :param error: what a load raised
+    :param part: what was loaded
+    """
+    if (
+        error.column is not None
+        or error.line is None
+        or error.source != part.name
+        or part.projection is not None  # the columns are others than the fields
+        or not _ABOUT_BYTES.search(str(error))
+    ):
+        return error
+    with contextlib.closing(open_csv(part, rewrite=False)) as source:
+        found = _bad_field(source, error.line)
+    if found is None:
+        return error
+    line, column = found
+    text = str(error).replace(f", line {error.line:,}", f", line {line:,}, column {column}", 1)
+    made = DataError(text, source=error.source, line=line, column=column, value=error.value)
+    made.__cause__ = error.__cause__
+    return made
+
+
+def _bad_field(source: CsvInput, line: int) -> tuple[int, str] | None:
+    """Return the line at which the record begins that a line belongs to, and its column with bytes that are no text."""
+    scanner = Scanner(source.dialect)
+    for block in blocks(source, 1 << 20):
+        at = block.line
+        for record in scanner.records(block.data, source.line_end):
+            after = at + record.count(source.line_end)
+            if at <= line < after or (after == at and line == at):
+                fields = split_record(record.decode(errors="surrogateescape"), source.dialect)
+                bad = [number for number, field in enumerate(fields) if _NO_TEXT.search(field)]
+                named = source.names or ()
+                return (at, named[bad[0]]) if bad and bad[0] < len(named) else None
+            at = after
+    return None
 
 
 def numbered(error: DataError, number: int) -> DataError:

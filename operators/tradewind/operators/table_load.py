@@ -16,7 +16,7 @@ from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, verify
 from tradewind.operators.ledger import copy_token, reload_token
 from tradewind.operators.load_plan import LoadPlan
-from tradewind.operators.places import in_records
+from tradewind.operators.places import in_column, in_records
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects
@@ -325,7 +325,7 @@ class TableLoad(ABC, Generic[T]):
                 try:
                     rows += self.load_part(part, source, table, found, staged=staged)
                 except DataError as error:
-                    raise in_records(error, part) from error.__cause__
+                    raise in_records(in_column(error, part), part) from error.__cause__
         return rows, columns
 
     def staged_columns(

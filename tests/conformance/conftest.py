@@ -1,0 +1,35 @@
+"""Both ends of a test."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.conformance.ends import ENDS
+from tests.conformance.pairs import Pair
+from tests.fix_s3 import loader
+from tests.stage import Stage
+
+
+@pytest.fixture
+def pair(
+    request: pytest.FixtureRequest,
+    full_stage: Stage,
+    connection: Callable[..., str],
+    context: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Pair]:
+    """Make both ends of one test."""
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
+    for name, value in full_stage.connections().items():
+        connection(name.removeprefix("AIRFLOW_CONN_"), value)
+    kinds, name = request.param, f"t{secrets.token_hex(6)}"
+    source, target = (ENDS[kind](full_stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
+    source.make()
+    target.make()
+    yield Pair(source, target, context)
+    source.remove()
+    target.remove()
