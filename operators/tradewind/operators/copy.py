@@ -197,6 +197,7 @@ class CopyOperator(BaseOperator):
             if not isinstance(end, kind):
                 raise InvalidArgument(f"{name} must be one of the ends of a copy, as S3File(...), not {end!r}")
             end.check()
+        self.target.check_target()
         for written in (self.target, self.rejects):
             if isinstance(written, Projecting) and written.projects:
                 raise InvalidArgument(f"columns= and constants= are the source's: take them off {written!r}")
@@ -236,6 +237,8 @@ class CopyOperator(BaseOperator):
             if not self.max_errors:
                 raise InvalidArgument("rejects= without max_errors= would never be written: give both or neither")
             self.rejects.check()
+            self.rejects.check_target()
+            self.rejects.check_rejects()
         if self.max_errors and not self.target.creates:
             raise InvalidArgument(f"max_errors= means nothing to {self.target!r}: leave it out")
 

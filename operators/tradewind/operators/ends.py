@@ -262,6 +262,12 @@ class Target(End):
         :raises DataError: where a record does not fit, with file, line, column and value
         """
 
+    def check_target(self) -> None:
+        """Refuse what can be read from, and not written to; runs when the DAG is parsed.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
+
     def check_expectation(self, expectation: Expectation) -> None:
         """Refuse what cannot be expected of this target; templates may not be rendered yet.
 
@@ -289,6 +295,12 @@ class Target(End):
 
 class FileTarget(Target):
     """A target that is a file: it can take rejects too."""
+
+    def check_rejects(self) -> None:
+        """Refuse what bad records cannot be written to; runs when the DAG is parsed.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
 
     @abstractmethod
     def open_sink(self, work: Work, suffix: str = "") -> Sink:

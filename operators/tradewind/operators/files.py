@@ -21,6 +21,7 @@ from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, 
 from tradewind.operators.expecting import verify
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
 from tradewind.operators.joining import columns_joined
+from tradewind.operators.numbered_files import NumberedFiles
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting, Projection
@@ -48,14 +49,19 @@ class FileOptions(TypedDict, total=False):
     columns: Columns | None
     constants: Mapping[str, Constant] | None
     allow_empty: bool
+    max_bytes: int | None
+    max_rows: int | None
+    manifest: str | bool | None
     wildcard_match: bool | None
 
 
-class FileEnd(Projecting, Source, FileTarget):
+class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     """Files of a store: one, several, or all that match a wildcard.
 
     As a target it is one file, which is always written whole: ``append`` and ``replace`` mean the same to it, and a
-    retry writes the same bytes again.
+    retry writes the same bytes again. With ``{n}`` in its name it is a set of files: numbered parts of bounded size,
+    each with a header, and a manifest that is written last and is there only while the set is whole. As a source such
+    a set is read by its manifest.
 
     :param compression: gzip, zstd, bz2, xz, None, or ``infer`` from the name's ending
     :param dialect: how the CSV is written; or by the single arguments that follow
@@ -71,15 +77,17 @@ class FileEnd(Projecting, Source, FileTarget):
     :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``, or the file's
         URL: ``{"file": FILE_NAME}`` (``Field`` and ``FILE_NAME`` are in :mod:`tradewind.operators.projection`)
     :param allow_empty: whether a pattern that matches nothing is zero rows instead of an error
+    :param max_bytes: how large a part of a set may get, in bytes before compression; a longer record stays whole
+    :param max_rows: how many records a part of a set may have
+    :param manifest: of a set, the manifest's place, ``_manifest.json`` beside the parts by default; True says that the
+        files that are named are manifests themselves, of sets to be read
     :param wildcard_match: True takes every name for a pattern, False none; None those that hold a ``*``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("compression", "columns", "constants")
+    template_fields: ClassVar[Sequence[str]] = ("compression", "columns", "constants", "manifest")
     lists_choose = False
     has_files = True
     modes: ClassVar[frozenset[Mode]] = frozenset(("append", "replace"))
-    place: ClassVar[str] = "url"
-    """The argument that says where the files are."""
     store: ClassVar[str] = "the store"
     """The store's name, for the plan."""
     noun: ClassVar[str] = "file"
@@ -101,12 +109,18 @@ class FileEnd(Projecting, Source, FileTarget):
         columns: Columns | None = None,
         constants: Mapping[str, Constant] | None = None,
         allow_empty: bool = False,
+        max_bytes: int | None = None,
+        max_rows: int | None = None,
+        manifest: str | bool | None = None,
         wildcard_match: bool | None = None,
     ) -> None:
         self.compression = compression
         self.columns = columns
         self.constants = constants
         self.allow_empty = allow_empty
+        self.max_bytes = max_bytes
+        self.max_rows = max_rows
+        self.manifest = manifest
         self.wildcard_match = wildcard_match
         if header is None and dialect is None:
             header = columns is None or isinstance(columns, Mapping)
@@ -164,10 +178,14 @@ class FileEnd(Projecting, Source, FileTarget):
         if self.compression is None or not templated(self.compression):
             check_compression(self.compression)
         self.check_projection()
+        self.check_set()
 
     def assets(self) -> list[str]:
         """Return the files' URIs; templates and patterns are left out."""
-        return [url for url in self.urls() if not templated(url) and not self.is_pattern(self.parse_url(url))]
+        urls = [url for url in self.urls() if not templated(url)]
+        if self.is_set:
+            return [self.part_names(url).manifest for url in urls if not templated(self.manifest)]
+        return [url for url in urls if not self.is_pattern(self.parse_url(url))]
 
     def urls(self) -> list[str]:
         """Return what was given, as a list."""
@@ -191,9 +209,11 @@ class FileEnd(Projecting, Source, FileTarget):
         """
         self.check()
         storage = self.storage()
-        yield FileReading(storage, self._find(storage), self.file_format(), self.compression, self.projection())
+        found = self.read_sets(storage) if self.is_set or self.manifest is True else self.find(storage)
+        yield FileReading(storage, found, self.file_format(), self.compression, self.projection())
 
-    def _find(self, storage: Storage) -> list[StoredFile]:
+    def find(self, storage: Storage) -> list[StoredFile]:
+        """Find the files that are named, in the order of their URLs."""
         found: dict[str, StoredFile] = {}
         for url in map(self.parse_url, self.urls()):
             if not self.is_pattern(url):
@@ -209,9 +229,11 @@ class FileEnd(Projecting, Source, FileTarget):
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Write all parts into the file; it appears whole or not at all."""
-        url = self._target()
         token = request.token(reading.fingerprint)
         storage = self.storage()
+        if self.is_set:
+            return self.write_set(storage, reading, token, request, progress)
+        url = self._target()
         same = None if request.expect else self._copied_within(storage, reading, url)  # the store counts no rows
         log.info("plan: %s", self._way(url, same))
         if same is not None and isinstance(reading, FileReading):
@@ -253,7 +275,7 @@ class FileEnd(Projecting, Source, FileTarget):
         counter = RecordCounter(layout.dialect) if request.expect and isinstance(layout, CsvFormat) else None
         size, rows = 0, 0
         counted = True
-        with self._open(storage, url, token) as sink:
+        with self.open_file(storage, url, token) as sink:
             renamed = isinstance(reading, FileReading) and reading.renames
             for data, known in layout.written(reading.parts(layout.asked()), renamed=renamed):
                 sink.write(data)
@@ -278,7 +300,7 @@ class FileEnd(Projecting, Source, FileTarget):
         folder, slash, name = self._target().rpartition("/")
         stem, dot, endings = name.partition(".")
         url = f"{folder}{slash}{stem}{suffix}{dot}{endings}"
-        return self._open(self.storage(), url, work.token(url))
+        return self.open_file(self.storage(), url, work.token(url))
 
     def cancel(self) -> None:
         """Abort a file that is being written; called from another thread or a signal handler."""
@@ -289,7 +311,8 @@ class FileEnd(Projecting, Source, FileTarget):
             aborting.start()
             aborting.join(10)
 
-    def _open(self, storage: Storage, url: str, token: str) -> Sink:
+    def open_file(self, storage: Storage, url: str, token: str) -> Sink:
+        """Open one file for writing, so that it can be cancelled."""
         self._sink = storage.write(url, token=token, compression=infer(self.compression, url))
         return self._sink
 
@@ -297,6 +320,8 @@ class FileEnd(Projecting, Source, FileTarget):
         urls = self.urls()
         if len(urls) != 1:
             raise InvalidArgument(f"a target is one file, not {len(urls)}: give one {self.place}")
+        self.check_target()
+        self.check_rejects()
         url = self.parse_url(urls[0])
         if self.is_pattern(url):
             raise InvalidArgument(f"{urls[0]} is a pattern: a target is one file, or set wildcard_match=False")

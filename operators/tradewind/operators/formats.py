@@ -10,8 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.manifests import NUMBER
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,14 @@ class FileFormat(ABC):
         :param renamed: whether the parts' columns are to stand in place of their headers
         """
 
+    def cutter(self, name: str) -> CsvCutter:
+        """Return what cuts the bytes of a file into parts.
+
+        :param name: the file, for messages
+        :raises InvalidArgument: where files of this format cannot be cut
+        """
+        raise InvalidArgument(f"{name}: a set of files is written as CSV: leave {NUMBER} out, or write CSV")
+
 
 @dataclass(frozen=True)
 class CsvFormat(FileFormat):
@@ -77,3 +88,7 @@ class CsvFormat(FileFormat):
         from tradewind.operators.joining import joined
 
         return joined(parts, self.dialect, renamed=renamed)
+
+    def cutter(self, name: str) -> CsvCutter:
+        """Cut records where they end."""
+        return CsvCutter(self.dialect, name)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -88,6 +88,12 @@ class LocalStorage(Storage):
     def write(self, url: str, *, token: str, compression: str | None = None) -> LocalSink:
         """Open a file for writing; what a killed try of the same work left beside it is removed."""
         return LocalSink(url, token, compression)
+
+    def delete(self, urls: Iterable[str]) -> None:
+        """Delete files."""
+        for url in urls:
+            with _told(f"delete {url}"):
+                Path(url).unlink(missing_ok=True)
 
 
 class _Body:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,10 @@ class Storage(ABC):
     def rights(self, url: str) -> list[Right]:
         """Return the rights that writing a file needs, for the plan."""
         return []
+
+    @abstractmethod
+    def delete(self, urls: Iterable[str]) -> None:
+        """Delete files; one that is not there counts as deleted."""
 
     def reaches(self, other: Storage) -> bool:
         """Say whether this store can copy files of another one by itself."""

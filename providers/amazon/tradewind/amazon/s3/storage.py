@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import PreconditionFailed
@@ -56,6 +56,14 @@ class S3Storage(Storage):
             Right(what, f"arn:aws:s3:::{bucket}/{key}") for what in ("s3:PutObject", "s3:AbortMultipartUpload")
         ]
         return [*on_object, Right("s3:ListBucketMultipartUploads", f"arn:aws:s3:::{bucket}")]
+
+    def delete(self, urls: Iterable[str]) -> None:
+        """Delete objects, a thousand by a call."""
+        keys: dict[str, list[str]] = {}
+        for bucket, key in map(parse_s3_url, urls):
+            keys.setdefault(bucket, []).append(key)
+        for bucket, found in keys.items():
+            self.hook.delete(bucket, found)
 
     def reaches(self, other: Storage) -> bool:
         """Say whether both are the same account's S3."""
