@@ -17,6 +17,7 @@ from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
 from tests.conformance.ends import ENDS
 from tests.flights import write_csv
 from tests.proofs import fault, kill, twin
+from tests.proofs.injection import inject, open_services
 from tests.proofs.matrix import HEAD, Cell, cells, summary
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
 from tests.proofs.servers import open_servers
@@ -24,6 +25,7 @@ from tests.stage import open_stage
 
 WHAT = {
     "matrix": "every pair of ends in every mode, broken in four ways at random moments, then the retries",
+    "inject": "hostile names and values in every place that SQL is made of: none reaches a server unquoted",
     "kill": "SIGKILL at a random moment, then the retry",
     "twin": "two tries of the same work at the same time",
     "fault": "dropped connections, delays and 503 between the task and its servers",
@@ -69,7 +71,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("proof", choices=WHAT, help="; ".join(f"{name}: {what}" for name, what in WHAT.items()))
     parser.add_argument("--seed", type=int, default=None, help="makes the moments (default: a random one, printed)")
     parser.add_argument(
-        "--count", type=int, default=None, help="how many times for each kind of copy (default: 50; matrix: 25)"
+        "--count",
+        type=int,
+        default=None,
+        help="how many times for each kind of copy (default: 50; matrix: 25), or how many payloads (inject: 10000)",
     )
     every = cells(list(ENDS), list(ENDS))
     parser.add_argument(
@@ -83,7 +88,7 @@ def arguments() -> argparse.Namespace:
     )
     asked = parser.parse_args()
     matrix = asked.proof == "matrix"
-    asked.count = asked.count or (25 if matrix else 50)
+    asked.count = asked.count or {"matrix": 25, "inject": 10_000}.get(asked.proof, 50)
     asked.copy = asked.copy or (every if matrix else ["append", "unload"])
     if wrong := [name for name in asked.copy if (name in every) is not matrix]:
         parser.error(f"{asked.proof} knows no copy {', '.join(wrong)}")
@@ -130,6 +135,20 @@ def prove_matrix(names: list[str], seed: int, count: int, folder: Path) -> int:
     return bad
 
 
+def prove_injection(seed: int, count: int, folder: Path) -> int:
+    """Try hostile names and values, print what the servers saw, and return how many things went wrong."""
+    print(f"\n### {WHAT['inject']} (seed {seed})\n", flush=True)
+    with open_services(folder / "servers") as services:
+        os.environ |= services[0].stage.connections()
+        done = inject(services, seed, count)
+    print(
+        f"{done.payloads:,} names and values in {done.rounds:,} rounds; {done.told:,} of them stood in statements, "
+        "the others went as data"
+    )
+    print("\n".join(done.problems) or "none stood outside quotes, and all were read back as they were")
+    return len(done.problems)
+
+
 def prove_scenes(proof: str, names: list[str], seed: int, count: int, folder: Path) -> int:
     """Run one proof on some kinds of copy, each with servers of its own; return how many runs went wrong."""
     bad = 0
@@ -149,6 +168,9 @@ def main() -> int:
     with working_folder() as folder:
         if asked.proof == "matrix":
             bad = prove_matrix(asked.copy, seed, asked.count, folder)
+        elif asked.proof == "inject":
+            asked.copy = [asked.proof]
+            bad = prove_injection(seed, asked.count, folder)
         else:
             bad = prove_scenes(asked.proof, asked.copy, seed, asked.count, folder)
     total = asked.count * len(asked.copy)
