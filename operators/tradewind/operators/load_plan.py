@@ -48,6 +48,8 @@ class LoadPlan(Generic[T]):
         if table is None:
             statement, table = self._load.planned_table(parts)
             plan.statements.append(statement)
+        else:
+            self._load.admit(table)
         for expectation in self._request.expect:
             if not is_new:
                 expectation.prepare(self._load.checked(table))

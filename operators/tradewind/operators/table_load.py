@@ -218,6 +218,13 @@ class TableLoad(ABC, Generic[T]):
         """Return the table, made from the input where that is asked for."""
 
     @abstractmethod
+    def admit(self, table: T) -> None:
+        """Refuse a table on which the load could not keep its promises.
+
+        :raises InvalidArgument: with what is in the way, and what to do instead
+        """
+
+    @abstractmethod
     def empty_table(self, table: T) -> int:
         """Delete the rows that the input replaces, and keep other writers out; return how many."""
 
@@ -252,6 +259,7 @@ class TableLoad(ABC, Generic[T]):
     def _write(self) -> CopyResult:
         parts = list(self._reading.parts(arrays=self.arrays()))
         table = self.open_table(parts)
+        self.admit(table)
         checked = self._prepared(table)
         log.info("plan: %s", self.way(table.name))
         write: Callable[[T, list[Part]], CopyResult] = {

@@ -85,6 +85,7 @@ class Table:
         return next(column for column in self.columns if column.name == name)
 
 
+_TABLES = ("BASE TABLE", "SYSTEM VERSIONED", "TEMPORARY")
 _TABLE = """
 SELECT t.table_schema, t.table_name, t.table_type, t.engine, e.transactions
 FROM information_schema.tables t LEFT JOIN information_schema.engines e ON e.engine = t.engine
@@ -130,6 +131,8 @@ def find_table(session: MySqlSession, name: TableName) -> Table | None:
     whole = TableName(table, schema)
     if "VIEW" in kind:
         raise InvalidArgument(f"{whole} is a view: load the table behind it")
+    if kind not in _TABLES:
+        raise InvalidArgument(f"{whole} is no table but a {kind.lower()}")
     refuse_engine(whole, engine, transactions)
     place = [schema, table]
     columns = tuple(

@@ -194,10 +194,12 @@ class Ledger:
             self.prune()
 
     def prune(self) -> int:
-        """Delete some entries that are older than they are kept.
+        """Delete some entries that are older than they are kept, unless another load is at it.
 
         :return: how many
         """
+        if not try_lock(self.session, f"prune {self.name}"):
+            return 0
         return self.session.execute(
             f"DELETE FROM {self._table} WHERE loaded_at < UTC_TIMESTAMP(6) - INTERVAL %s DAY "
             "ORDER BY loaded_at LIMIT %s",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
+from tradewind.mysql.admission import admit, referenced
 from tradewind.mysql.bulk import Bulk, bulk
 from tradewind.mysql.catalog import Table, existing_table, find_table, full_name
 from tradewind.mysql.checking import Loaded
@@ -128,7 +129,14 @@ class Load(TableLoad[Table]):
         """Delete all rows; return how many."""
         self._keep_out(table)
         [delete] = self.empty_statements(table)
-        return self._session.execute(delete)
+        try:
+            return self._session.execute(delete)
+        except DataError as error:
+            raise referenced(error, table) from error
+
+    def admit(self, table: Table) -> None:
+        """Refuse a table on which the load could not keep its promises."""
+        admit(self._session, table, self._request.mode)
 
     def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what makes the temporary table of a merge."""

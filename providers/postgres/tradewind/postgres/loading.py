@@ -17,6 +17,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
 from tradewind.operators.table_load import Merged, TableLoad
 from tradewind.operators.types import Arrays
+from tradewind.postgres.admission import admit, referenced, refuse_rest
 from tradewind.postgres.catalog import Table, existing_table, find_table
 from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table, planned_table
@@ -120,7 +121,16 @@ class Load(TableLoad[Table]):
         """Delete all rows; return how many."""
         lock, delete = self.empty_statements(table)
         self._session.execute(lock)
-        return self._session.execute(delete)
+        try:
+            gone = self._session.execute(delete)
+        except DataError as error:
+            raise referenced(error, table) from error
+        refuse_rest(self._session, table)
+        return gone
+
+    def admit(self, table: Table) -> None:
+        """Refuse a table on which the load could not keep its promises."""
+        admit(self._session, table, self._ledger_name, self._request.mode)
 
     def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what makes the temporary table of a merge."""
