@@ -74,7 +74,9 @@ def in_order_of_fields(source: CsvInput, columns: tuple[str, ...]) -> tuple[str,
     found = {output.index: column for output, column in zip(outputs, columns, strict=True)}
     if len(found) < len(columns) or sorted(found) != list(range(len(source.fields or ()))):
         return columns
-    source.outputs, source.names = None, tuple(output.name for output in sorted(outputs, key=lambda each: each.index))
+    order = sorted(range(len(outputs)), key=lambda at: outputs[at].index)
+    source.outputs, source.names = None, tuple(outputs[at].name for at in order)
+    source.types = source.types and tuple(source.types[at] for at in order)
     return tuple(found[index] for index in sorted(found))
 
 

@@ -13,11 +13,11 @@ from tradewind.operators.names import shown
 from tradewind.operators.types import ColumnType, common
 
 
-def column_types(parts: Sequence[Part], table: str) -> dict[str, ColumnType | None]:
+def column_types(parts: Sequence[Part], what: str) -> dict[str, ColumnType | None]:
     """Tell the type of each column: from the parts where they know it, else from the first records of all parts.
 
     :param parts: the input
-    :param table: the table to be made, for messages
+    :param what: what is to be made from it, for messages
     :return: a type for each column, None where all values are NULL
     :raises DataError: where the input names no columns
     """
@@ -27,7 +27,7 @@ def column_types(parts: Sequence[Part], table: str) -> dict[str, ColumnType | No
         for column, kind in (known or _inferred(part, max(SAMPLE_BYTES // len(parts), 1 << 18))).items():
             found.setdefault(column, []).append(kind)
     if not found:
-        raise DataError(f"create=True: no part of the input has a header, so table {table} cannot be made from it")
+        raise DataError(f"no part of the input has a header, so {what} cannot be made from it")
     return {column: common(types) for column, types in found.items()}
 
 

@@ -7,19 +7,20 @@ import json
 import logging
 import threading
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
-from tradewind.operators.compression import INFER, check_compression, infer
+from tradewind.operators.compression import INFER, infer
 from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
 from tradewind.operators.expecting import verify
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
+from tradewind.operators.formats.choosing import check_stored, choose, make_format, stored_compression
 from tradewind.operators.joining import columns_joined
 from tradewind.operators.numbered_files import NumberedFiles
 from tradewind.operators.plan import Plan
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 class FileOptions(TypedDict, total=False):
     """What every file's declaration takes, whatever its store; see :class:`FileEnd`."""
 
+    format: str
     compression: str | None
     dialect: CsvDialect | None
     delimiter: str | None
@@ -63,7 +65,10 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     each with a header, and a manifest that is written last and is there only while the set is whole. As a source such
     a set is read by its manifest.
 
-    :param compression: gzip, zstd, bz2, xz, None, or ``infer`` from the name's ending
+    :param format: csv, jsonl, parquet, or ``infer`` from the name's ending: ``.jsonl``, ``.ndjson``, ``.json``,
+        ``.parquet``, ``.pq``, and CSV for all others; the ending of a compression may follow
+    :param compression: gzip, zstd, bz2, xz, None, or ``infer`` from the name's ending; of Parquet that of its pages:
+        zstd, snappy, gzip or None
     :param dialect: how the CSV is written; or by the single arguments that follow
     :param delimiter: one character between fields
     :param quote: one character around fields
@@ -71,7 +76,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     :param null: the unquoted text that stands for NULL
     :param header: whether the first record names the columns; by default it does unless ``columns`` is a list
     :param encoding: a Python codec's name
-    :param columns: of a source, a list: the names of the fields in order, which win over a header; or a dict: the
+    :param columns: of a source, a list: the names of the fields in order, which win over a header (of JSON lines and
+        Parquet: the fields that are wanted); or a dict: the
         fields that are wanted and how the target calls them, as ``{"dep_time": "departure"}``, or what it makes of
         them, as ``{"dep_time": Field("departure", type="timestamp")}``
     :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``, or the file's
@@ -84,7 +90,7 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     :param wildcard_match: True takes every name for a pattern, False none; None those that hold a ``*``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("compression", "columns", "constants", "manifest")
+    template_fields: ClassVar[Sequence[str]] = ("format", "compression", "columns", "constants", "manifest")
     lists_choose = False
     has_files = True
     modes: ClassVar[frozenset[Mode]] = frozenset(("append", "replace"))
@@ -98,6 +104,7 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     def __init__(
         self,
         *,
+        format: str = INFER,
         compression: str | None = INFER,
         dialect: CsvDialect | None = None,
         delimiter: str | None = None,
@@ -114,6 +121,7 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         manifest: str | bool | None = None,
         wildcard_match: bool | None = None,
     ) -> None:
+        self.format = format
         self.compression = compression
         self.columns = columns
         self.constants = constants
@@ -132,6 +140,10 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
             "header": header,
             "encoding": encoding,
         }
+        self._dialect_arguments = ["dialect"] * (dialect is not None)
+        self._dialect_arguments += [
+            name for name in ("delimiter", "quote", "escape", "null") if single[name] is not None
+        ]
         given: dict[str, Any] = {name: value for name, value in single.items() if value is not None}
         self.dialect = replace(dialect, **given) if dialect else CsvDialect(**given)
         self._sink: Sink | None = None
@@ -175,8 +187,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
                 raise InvalidArgument(f"{self.place} must be a string or a list of strings, not {url!r}")
             if not templated(url):
                 self.parse_url(url)
-        if self.compression is None or not templated(self.compression):
-            check_compression(self.compression)
+        if not templated(self.format):
+            check_stored(self.format, self.compression, self.urls(), self._dialect_arguments)
         self.check_projection()
         self.check_set()
 
@@ -194,10 +206,13 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
             return [given]
         return list(given) if isinstance(given, Sequence) else [str(given)]
 
-    def file_format(self) -> FileFormat:
-        """Return how the rows lie in the files."""
+    def file_format(self, url: str) -> FileFormat:
+        """Return how the rows lie in a file.
+
+        :param url: the file
+        """
         named = None if self.columns is None or isinstance(self.columns, Mapping) else tuple(self.columns)
-        return CsvFormat(self.dialect, named)
+        return make_format(choose(self.format, url), self.dialect, named, self.compression)
 
     # as a source
 
@@ -210,7 +225,7 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         self.check()
         storage = self.storage()
         found = self.read_sets(storage) if self.is_set or self.manifest is True else self.find(storage)
-        yield FileReading(storage, found, self.file_format(), self.compression, self.projection())
+        yield FileReading(storage, found, self.file_format, self.compression, self.projection())
 
     def find(self, storage: Storage) -> list[StoredFile]:
         """Find the files that are named, in the order of their URLs."""
@@ -244,14 +259,17 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
 
     def plan(self, reading: Reading, request: CopyRequest) -> Plan:
         """Say what :meth:`write` would do; nothing is written."""
-        url, storage, layout = self._target(), self.storage(), self.file_format()
+        url, storage = self._target(), self.storage()
+        layout = self.file_format(url)
         same = None if request.expect else self._copied_within(storage, reading, url)
-        parts = list(reading.parts(layout.asked()))
+        parts = list(reading.parts(layout.asked(), arrays=layout.arrays))
         plan = Plan(self._way(url, same), files=[(part.name, part.size) for part in parts], rights=storage.rights(url))
         if same is None and isinstance(layout, CsvFormat):
             renamed = isinstance(reading, FileReading) and reading.renames
             found = columns_joined(parts, layout.dialect, renamed=renamed)
-            plan.columns = {name: dict(zip(columns, columns, strict=True)) for name, columns in found.items()}
+        else:
+            found = {part.name: part.columns for part in parts if part.columns is not None}
+        plan.columns = {name: dict(zip(columns, columns, strict=True)) for name, columns in found.items()}
         if request.mode == "append":
             plan.notes.append(
                 "a file is written whole: append puts it in the place of one of its name, as replace does"
@@ -271,13 +289,13 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         request: CopyRequest,
         progress: Progress,
     ) -> CopyResult:
-        layout = self.file_format()
+        layout = self.file_format(url)
         counter = RecordCounter(layout.dialect) if request.expect and isinstance(layout, CsvFormat) else None
         size, rows = 0, 0
         counted = True
         with self.open_file(storage, url, token) as sink:
             renamed = isinstance(reading, FileReading) and reading.renames
-            for data, known in layout.written(reading.parts(layout.asked()), renamed=renamed):
+            for data, known in layout.written(reading.parts(layout.asked(), arrays=layout.arrays), renamed=renamed):
                 sink.write(data)
                 size += len(data)
                 if counter is not None:
@@ -302,6 +320,13 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         url = f"{folder}{slash}{stem}{suffix}{dot}{endings}"
         return self.open_file(self.storage(), url, work.token(url))
 
+    def check_rejects(self) -> None:
+        """Refuse what takes no bad records, which are CSV."""
+        super().check_rejects()
+        other = next((url for url in self.urls() if not templated(url) and choose(self.format, url) != "csv"), None)
+        if other is not None:
+            raise InvalidArgument(f"rejects are written as CSV: give {other} another ending, or set format='csv'")
+
     def cancel(self) -> None:
         """Abort a file that is being written; called from another thread or a signal handler."""
         sink = self._sink
@@ -313,7 +338,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
 
     def open_file(self, storage: Storage, url: str, token: str) -> Sink:
         """Open one file for writing, so that it can be cancelled."""
-        self._sink = storage.write(url, token=token, compression=infer(self.compression, url))
+        stored = stored_compression(choose(self.format, url), self.compression, url)
+        self._sink = storage.write(url, token=token, compression=stored)
         return self._sink
 
     def _target(self) -> str:
@@ -321,7 +347,7 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         if len(urls) != 1:
             raise InvalidArgument(f"a target is one file, not {len(urls)}: give one {self.place}")
         self.check_target()
-        self.check_rejects()
+        super().check_rejects()
         url = self.parse_url(urls[0])
         if self.is_pattern(url):
             raise InvalidArgument(f"{urls[0]} is a pattern: a target is one file, or set wildcard_match=False")
@@ -332,8 +358,12 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         if not isinstance(reading, FileReading) or len(reading.found) != 1 or reading.renames or reading.projection:
             return None
         file = reading.found[0]
-        same_bytes = reading.compression_of(file) == infer(self.compression, url)
-        if not same_bytes or file.url == url or reading.layout != self.file_format():
+        stored = stored_compression(choose(self.format, url), self.compression, url)
+        if (
+            stored != reading.compression_of(file)
+            or file.url == url
+            or reading.layout(file.url) != self.file_format(url)
+        ):
             return None
         return file if reading.storage.reaches(storage) else None
 
@@ -343,7 +373,7 @@ class FileReading(Reading):
 
     :param storage: where they are
     :param found: in the order in which they are read
-    :param layout: how the rows lie in them
+    :param layout: says how the rows lie in a file, by its URL
     :param compression: how they are compressed, or ``infer``
     :param projection: which columns are wanted, None for all as they are
     """
@@ -352,7 +382,7 @@ class FileReading(Reading):
         self,
         storage: Storage,
         found: Sequence[StoredFile],
-        layout: FileFormat,
+        layout: Callable[[str], FileFormat],
         compression: str | None,
         projection: Projection | None = None,
     ) -> None:
@@ -367,13 +397,18 @@ class FileReading(Reading):
     def fingerprint(self) -> str:
         """Identify the files by place, version and size, and how they are read."""
         files = [(file.url, file.version, file.size) for file in self.found]
-        how = [repr(self.layout), self._compression, self.projection and repr(self.projection)]
+        how = [
+            sorted({repr(self.layout(file.url)) for file in self.found}),
+            self._compression,
+            self.projection and repr(self.projection),
+        ]
         return hashlib.sha256(json.dumps([files, how]).encode()).hexdigest()
 
     @property
     def renames(self) -> bool:
         """Whether names were given that win over the files' headers."""
-        return isinstance(self.layout, CsvFormat) and self.layout.columns is not None
+        layouts = [self.layout(file.url) for file in self.found]
+        return any(isinstance(layout, CsvFormat) and layout.columns is not None for layout in layouts)
 
     @property
     def total_bytes(self) -> int:
@@ -392,12 +427,13 @@ class FileReading(Reading):
 
     def compression_of(self, file: StoredFile) -> str | None:
         """Return how a file is compressed."""
-        return infer(self._compression, file.url)
+        return None if self.layout(file.url).compresses else infer(self._compression, file.url)
 
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
-        """Yield the files; their bytes come as they are, in the dialect they are in."""
+        """Yield the files; CSV comes as it is, in the dialect it is in."""
         for file in self.found:
-            yield replace(self.layout.part(self._access(file)), projection=self.projection)
+            part = self.layout(file.url).part(self._access(file), dialect, arrays)
+            yield replace(part, projection=self.projection)
 
     def _access(self, file: StoredFile) -> FileAccess:
         read = partial(self.storage.read, file, compression=self.compression_of(file), on_bytes=self._count)

@@ -40,8 +40,11 @@ class NumberedFiles(ABC):
         """
 
     @abstractmethod
-    def file_format(self) -> FileFormat:
-        """Return how the rows lie in the files."""
+    def file_format(self, url: str) -> FileFormat:
+        """Return how the rows lie in a file.
+
+        :param url: the file
+        """
 
     @abstractmethod
     def find(self, storage: Storage) -> list[StoredFile]:
@@ -137,9 +140,11 @@ class NumberedFiles(ABC):
         :param request: what is asked for
         :param progress: is told bytes and rows
         """
-        names, layout = self.part_names(self.urls()[0]), self.file_format()
+        names = self.part_names(self.urls()[0])
+        layout = self.file_format(names.target)
         bounds, cutter = Bounds(self.max_bytes, self.max_rows), layout.cutter(names.target)
         write = PartitionedWrite(storage, names, bounds, cutter, token, self.open_file)
-        written = layout.written(reading.parts(layout.asked()), renamed=bool(getattr(reading, "renames", False)))
-        how = how_written(self.dialect, infer(self.compression, names.target))
+        parts = reading.parts(layout.asked(), arrays=layout.arrays)
+        written = layout.written(parts, renamed=bool(getattr(reading, "renames", False)))
+        how = how_written(layout.name, layout.asked(), infer(self.compression, names.target))
         return write.run(written, how, request, progress)

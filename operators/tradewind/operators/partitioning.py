@@ -140,10 +140,11 @@ class PartitionedWrite:
         self._members.append(Member(url, self._rows, self._bytes, found.size, found.version))
 
 
-def how_written(dialect: object, compression: str | None) -> dict[str, object]:
+def how_written(name: str, dialect: object, compression: str | None) -> dict[str, object]:
     """Say how the files of a set are written, for the manifest.
 
+    :param name: the format
     :param dialect: the dialect of CSV, a dataclass
     :param compression: what they are compressed with
     """
-    return {"format": "csv", "compression": compression, **asdict(dialect)}  # type: ignore[call-overload]
+    return {"format": name, "compression": compression, **(asdict(dialect) if name == "csv" else {})}  # type: ignore[call-overload]

@@ -50,7 +50,7 @@ def ensure_table(session: MySqlSession, name: TableName, parts: Sequence[Part], 
 def _create(session: MySqlSession, name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> bool:
     if not session.query("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", [name.schema]):
         raise NotFound(f"{session.describe}: there is no database {name.schema}: create it first")
-    statement = _statement(name, column_types(parts, str(name)), key)
+    statement = _statement(name, column_types(parts, f"table {name}"), key)
     session.execute(statement)
     existing_table(session, name)
     log.info("created the table from the input: %s", statement)

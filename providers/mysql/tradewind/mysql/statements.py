@@ -180,5 +180,5 @@ def cast_value(value: str, cast: Cast, *, forced: bool) -> str:
         return f"CAST({text} AS {_TYPES[cast.kind]})"
     if cast.kind == "bytes":
         written = f"LEFT({value}, 2) = '\\\\x' AND SUBSTR({value}, 3) REGEXP '^([0-9A-Fa-f]{{2}})*$'"
-        return f"CASE WHEN {written} THEN UNHEX(SUBSTR({value}, 3)) ELSE {value} END"
+        return f"CASE WHEN {written} THEN UNHEX(SUBSTR({value}, 3)) ELSE CAST({value} AS BINARY) END"
     return text

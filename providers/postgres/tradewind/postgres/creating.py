@@ -39,7 +39,7 @@ def ensure_table(session: PostgresSession, name: TableName, parts: Sequence[Part
         return table
     if name.schema and not session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name.schema]):
         raise NotFound(f"{session.describe}: there is no schema {name.schema}: create it first")
-    statement = _statement(name, column_types(parts, str(name)), key)
+    statement = _statement(name, column_types(parts, f"table {name}"), key)
     session.execute(statement)
     log.info("created the table from the input: %s", statement)
     return existing_table(session, name)

@@ -9,12 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
 from tradewind.operators.manifests import NUMBER
+from tradewind.operators.types import Arrays, Spelling
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,23 @@ class FileAccess:
 class FileFormat(ABC):
     """What a kind of file needs in order to be read and written; its ``repr`` is part of a source's fingerprint."""
 
+    name: ClassVar[str]
+    arrays: ClassVar[Spelling] = "braces"
+    """How arrays are asked for, where a file of this format is written."""
+    compresses: ClassVar[bool] = False
+    """Whether the format compresses by itself: a file of it is stored as it is."""
+
     @abstractmethod
     def asked(self) -> CsvDialect:
         """Return the CSV that a source of rows is asked for, where a file of this format is written."""
 
     @abstractmethod
-    def part(self, file: FileAccess) -> Part:
+    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
         """Read a file.
 
         :param file: the file; nothing of it is read before the part is opened, unless the format has to look
+        :param dialect: what the target would like to get, if rows have to be rendered
+        :param arrays: how it would like arrays to be written
         """
 
     @abstractmethod
@@ -61,7 +71,7 @@ class FileFormat(ABC):
         :param name: the file, for messages
         :raises InvalidArgument: where files of this format cannot be cut
         """
-        raise InvalidArgument(f"{name}: a set of files is written as CSV: leave {NUMBER} out, or write CSV")
+        raise InvalidArgument(f"{name}: a set of files is CSV or JSON lines: leave {NUMBER} out, or write one of them")
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,13 @@ class CsvFormat(FileFormat):
 
     dialect: CsvDialect
     columns: tuple[str, ...] | None = None
+    name: ClassVar[str] = "csv"
 
     def asked(self) -> CsvDialect:
         """Return the file's own dialect."""
         return self.dialect
 
-    def part(self, file: FileAccess) -> Part:
+    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
         """Hand out the bytes as they are, in the dialect they are in."""
         return Part(file.name, file.open, self.dialect, self.columns, file.size)
 

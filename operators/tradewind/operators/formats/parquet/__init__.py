@@ -1,0 +1,58 @@
+"""Parquet, by ``pyarrow``, which is imported when a file is read or written: ``pip install tradewind[parquet]``.
+
+Files are read by ranges, row group by row group and batch by batch; they are written as a stream, a row group at a
+time, and the same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import Part
+from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.types import Arrays, Spelling
+
+
+@dataclass(frozen=True)
+class Parquet(FileFormat):
+    """Parquet.
+
+    :param columns: the columns that are wanted, None for all
+    :param codec: how the pages are compressed, for writing
+    """
+
+    columns: tuple[str, ...] | None = None
+    codec: str | None = "zstd"
+    name: ClassVar[str] = "parquet"
+    arrays: ClassVar[Spelling] = "json"
+    compresses: ClassVar[bool] = True
+
+    def asked(self) -> CsvDialect:
+        """Ask for records without a header: the parts name their columns."""
+        return CsvDialect(header=False)
+
+    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+        """Read a file's footer for its columns."""
+        from tradewind.operators.formats.parquet.reading import ParquetFile
+
+        delimiter = dialect.delimiter if dialect is not None else ","
+        made = CsvDialect(header=False, delimiter=delimiter)
+        opened = ParquetFile.open(file, self.columns)
+        return Part(
+            file.name,
+            lambda: opened.stream(made, arrays),
+            made,
+            opened.columns,
+            file.size,
+            types=opened.types,
+            unit="record",
+        )
+
+    def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
+        """Write typed columns."""
+        from tradewind.operators.formats.parquet.writing import parquet_bytes
+
+        return parquet_bytes(parts, self.codec)

@@ -1,0 +1,88 @@
+"""``pyarrow``, imported when it is needed, and what its types are between the ends of a copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.types import TEXT, ColumnType, array_of
+
+
+def pyarrow() -> Any:
+    """Import pyarrow.
+
+    :raises InvalidArgument: where it is not installed
+    """
+    try:
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.csv
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InvalidArgument(
+            "Parquet needs the package pyarrow: install tradewind[parquet], or use CSV or JSON lines"
+        ) from error
+    return pyarrow
+
+
+def column_type(kind: Any, *, uuid: bool = False) -> ColumnType:
+    """Return the type of a column of Parquet.
+
+    :param kind: its type in pyarrow
+    :param uuid: whether the file says that its bytes are UUIDs, which an older pyarrow does not show
+    """
+    pa = pyarrow()
+    is_type = pa.types
+    if uuid:
+        return ColumnType("uuid")
+    if isinstance(kind, pa.BaseExtensionType):
+        named = {"arrow.uuid": "uuid", "arrow.json": "json", "arrow.bool8": "boolean"}.get(kind.extension_name)
+        return ColumnType(named) if named else column_type(kind.storage_type)  # type: ignore[arg-type]
+    if is_type.is_dictionary(kind):
+        return column_type(kind.value_type)
+    if is_type.is_decimal(kind):
+        return ColumnType("decimal", max(kind.precision, kind.scale), max(kind.scale, 0))
+    if is_type.is_timestamp(kind):
+        return ColumnType("timestamptz" if kind.tz else "timestamp")
+    if is_type.is_nested(kind):
+        return _nested(pa, kind)
+    return _PLAIN.get(str(kind), TEXT) if not is_type.is_fixed_size_binary(kind) else ColumnType("bytes")
+
+
+def _nested(pa: Any, kind: Any) -> ColumnType:
+    is_type = pa.types
+    views = [getattr(is_type, name) for name in ("is_list_view", "is_large_list_view") if hasattr(is_type, name)]
+    lists = (is_type.is_list, is_type.is_large_list, is_type.is_fixed_size_list, *views)
+    if not any(is_list(kind) for is_list in lists):
+        return ColumnType("json")
+    item = column_type(kind.value_type)
+    return ColumnType("json") if item.kind in ("json", "array") else array_of(item)
+
+
+_PLAIN: dict[str, ColumnType] = {
+    "bool": ColumnType("boolean"),
+    "int8": ColumnType("smallint"),
+    "int16": ColumnType("smallint"),
+    "int32": ColumnType("integer"),
+    "int64": ColumnType("bigint"),
+    "uint8": ColumnType("smallint"),
+    "uint16": ColumnType("integer"),
+    "uint32": ColumnType("bigint"),
+    "uint64": ColumnType("decimal", 20, 0),
+    "halffloat": ColumnType("real"),
+    "float": ColumnType("real"),
+    "double": ColumnType("double"),
+    "date32[day]": ColumnType("date"),
+    "date64[ms]": ColumnType("date"),
+    "time32[s]": ColumnType("time"),
+    "time32[ms]": ColumnType("time"),
+    "time64[us]": ColumnType("time"),
+    "time64[ns]": ColumnType("time"),
+    "binary": ColumnType("bytes"),
+    "large_binary": ColumnType("bytes"),
+    "binary_view": ColumnType("bytes"),
+    "duration[s]": ColumnType("interval"),
+    "duration[ms]": ColumnType("interval"),
+    "duration[us]": ColumnType("interval"),
+    "duration[ns]": ColumnType("interval"),
+}

@@ -1,0 +1,273 @@
+"""Parquet files read as records of CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tradewind.hooks.errors import DataError, TradewindError
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats import FileAccess
+from tradewind.operators.formats.parquet.arrow import column_type, pyarrow
+from tradewind.operators.formats.parquet.rendering import Render, renderer
+from tradewind.operators.names import shown
+from tradewind.operators.types import Arrays, ColumnType, spelling
+
+FOOTER = 1 << 16
+"""Bytes at the end of a file that are read with its length: nearly all footers fit."""
+
+WHOLE = 32 << 20
+"""Bytes of a row group that are fetched at once; a larger one is read column by column through buffers."""
+
+BUFFER = 1 << 20
+"""Bytes of such a buffer, of which each column has one."""
+
+BATCH_BYTES = 4 << 20
+MOST_ROWS = 1 << 16
+
+
+class RangeFile(io.RawIOBase):
+    """A file that is read by ranges, its end kept.
+
+    :param file: the file
+    """
+
+    def __init__(self, file: FileAccess) -> None:
+        self._file = file
+        self._position = 0
+        self._tail = b""
+        self.fault: TradewindError | None = None
+        """What the store said, which pyarrow would tell in words of its own."""
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it can be read from anywhere."""
+        return True
+
+    def tell(self) -> int:
+        """Return the offset of the next byte."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read from the offset on."""
+        left = max(self._file.size - self._position, 0)
+        size = left if size < 0 else min(size, left)
+        data = self._fetch(self._position, size) if size else b""
+        self._position += len(data)
+        return data
+
+    def _fetch(self, offset: int, size: int) -> bytes:
+        start = max(self._file.size - FOOTER, 0)
+        if offset < start:
+            return self._read_at(offset, size)
+        self._tail = self._tail or self._read_at(start, self._file.size - start)
+        return self._tail[offset - start : offset - start + size]
+
+    def _read_at(self, offset: int, size: int) -> bytes:
+        try:
+            return self._file.read_at(offset, size)
+        except TradewindError as error:
+            self.fault = error
+            raise
+
+
+@contextlib.contextmanager
+def _told(file: FileAccess, raw: RangeFile) -> Iterator[None]:
+    """Tell what pyarrow says as an error of the file; what the store said comes first."""
+    pa = pyarrow()
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if raw.fault is not None:
+            raise raw.fault from error
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file.name} is no whole Parquet file: {text}", source=file.name) from error
+
+
+@dataclass
+class ParquetFile:
+    """A file whose footer is read.
+
+    :param file: the file
+    :param columns: the names of the columns that are read
+    :param types: their types between the ends
+    :param metadata: what the footer says
+    :param schema: the types of all columns in pyarrow
+    """
+
+    file: FileAccess
+    columns: tuple[str, ...]
+    types: tuple[ColumnType, ...]
+    metadata: Any
+    schema: Any
+
+    @classmethod
+    def open(cls, file: FileAccess, columns: Sequence[str] | None) -> ParquetFile:
+        """Read a footer.
+
+        :param file: the file
+        :param columns: the columns that are wanted, None for all
+        :raises DataError: where the file is none of Parquet, or has no such column
+        """
+        pa = pyarrow()
+        raw = RangeFile(file)
+        with _told(file, raw):
+            opened = pa.parquet.ParquetFile(raw, coerce_int96_timestamp_unit="us")
+            metadata, schema = opened.metadata, opened.schema_arrow
+        names = tuple(columns or schema.names)
+        missing = next((name for name in names if name not in schema.names), None)
+        if missing is not None:
+            raise DataError(
+                f"columns: {file.name} has no column {missing!r}: it has {shown(schema.names)}",
+                source=file.name,
+                column=missing,
+            )
+        if len(set(names)) < len(names):
+            raise DataError(f"{file.name} has two columns of one name: {shown(names)}", source=file.name)
+        uuids = _uuids(metadata)
+        types = tuple(column_type(schema.field(name).type, uuid=name in uuids) for name in names)
+        return cls(file, names, types, metadata, schema)
+
+    def stream(self, dialect: CsvDialect, arrays: Arrays) -> ParquetStream:
+        """Read the file from its begin.
+
+        :param dialect: how to write the records
+        :param arrays: how to write lists
+        """
+        return ParquetStream(self, dialect, arrays)
+
+
+def _uuids(metadata: Any) -> set[str]:
+    """Return the columns that the file says are UUIDs."""
+    columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
+    return {column.path for column in columns if column.logical_type.type == "UUID"}
+
+
+class ParquetStream:
+    """The records of a file as CSV; ``rows`` is their number, which the footer knows.
+
+    :param opened: the file, its footer read
+    :param dialect: how to write the records
+    :param arrays: how to write lists
+    """
+
+    def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
+        pa = pyarrow()
+        self._opened = opened
+        self._name = opened.file.name
+        self._raw = RangeFile(opened.file)
+        self._renders: list[Render] = [
+            renderer(opened.schema.field(name).type, kind, spelling(arrays, name))
+            for name, kind in zip(opened.columns, opened.types, strict=True)
+        ]
+        options = {"include_header": False, "delimiter": dialect.delimiter, "batch_size": MOST_ROWS}
+        self._quoted = pa.csv.WriteOptions(quoting_style="needed", **options)
+        self._bare = pa.csv.WriteOptions(quoting_style="none", **options)
+        self._batches = self._read()
+        self._record = 0
+        self._rest = memoryview(b"")
+        self.rows: int | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end.
+
+        :raises DataError: where the file is damaged, or a value has no text that keeps it
+        """
+        if size < 0:
+            return b"".join(iter(lambda: self.read(1 << 20), b""))
+        while not self._rest:
+            with _told(self._opened.file, self._raw):
+                batch = next(self._batches, None)
+            if batch is None:
+                self.rows = self._record
+                return b""
+            self._rest = memoryview(self._written(batch))
+            self._record += batch.num_rows
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(data)
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._batches = iter(())
+        self._rest = memoryview(b"")
+
+    def _read(self) -> Iterator[Any]:
+        pa = pyarrow()
+        metadata = self._opened.metadata
+        for group in range(metadata.num_row_groups):
+            facts = metadata.row_group(group)
+            if not facts.num_rows:
+                continue
+            stored = sum(facts.column(index).total_compressed_size for index in range(facts.num_columns))
+            file = pa.parquet.ParquetFile(
+                self._raw,
+                metadata=metadata,
+                pre_buffer=stored <= WHOLE,
+                buffer_size=0 if stored <= WHOLE else BUFFER,
+                coerce_int96_timestamp_unit="us",
+            )
+            width = max(facts.total_byte_size // facts.num_rows, 1)
+            rows = min(max(BATCH_BYTES // width, 1), MOST_ROWS)
+            for batch in file.iter_batches(rows, row_groups=[group], columns=list(self._opened.columns)):
+                yield batch.select(list(self._opened.columns))
+
+    def _written(self, batch: Any) -> Any:
+        """Write a batch; where no text needs quotes there are none, which databases read faster."""
+        pa = pyarrow()
+        made = pa.record_batch(self._rendered(batch), names=list(self._opened.columns))
+        if len(made.columns) > 1 and not any(_has_empty(pa, column) for column in made.columns):
+            sink = pa.BufferOutputStream()
+            with contextlib.suppress(pa.ArrowInvalid):  # a text that needs quotes
+                pa.csv.write_csv(made, sink, self._bare)
+                return sink.getvalue()
+        sink = pa.BufferOutputStream()
+        pa.csv.write_csv(made, sink, self._quoted)
+        return sink.getvalue()
+
+    def _rendered(self, batch: Any) -> list[Any]:
+        pa = pyarrow()
+        made = []
+        for name, render, column in zip(self._opened.columns, self._renders, batch.columns, strict=True):
+            try:
+                made.append(render(column))
+            except (pa.ArrowException, ValueError, TypeError) as error:
+                raise self._refused(name, render, column, error) from error
+        return made
+
+    def _refused(self, name: str, render: Render, column: Any, error: Exception) -> DataError:
+        """Find the value that has no text."""
+        pa = pyarrow()
+        for index in range(len(column)):
+            try:
+                render(column.slice(index, 1))
+            except (pa.ArrowException, ValueError, TypeError):
+                shown_value = str(column.cast(pa.int64())[index]) if pa.types.is_temporal(column.type) else ""
+                number = self._record + index + 1
+                return DataError(
+                    f"{self._name}, record {number:,}, column {name}: {error}",
+                    source=self._name,
+                    line=number,
+                    column=name,
+                    value=shown_value or None,
+                )
+        return DataError(f"{self._name}, column {name}: {error}", source=self._name, column=name)
+
+
+def _has_empty(pa: Any, column: Any) -> bool:
+    """Say whether a column holds an empty text, which without quotes would be NULL."""
+    kinds = pa.types
+    if not (kinds.is_string(column.type) or kinds.is_large_string(column.type)):
+        return False
+    return bool(pa.compute.any(pa.compute.equal(pa.compute.binary_length(column), 0)).as_py())

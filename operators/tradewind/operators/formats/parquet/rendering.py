@@ -1,0 +1,112 @@
+"""Columns of pyarrow made such that its writer of CSV writes them as :mod:`tradewind.operators.types` says.
+
+All is vectorised but for lists, structs and maps, which no function of pyarrow writes as a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from tradewind.operators.formats.parquet.arrow import pyarrow
+from tradewind.operators.formats.values import braces, json_text, scalar_text
+from tradewind.operators.types import ColumnType, Spelling
+
+Render = Callable[[Any], Any]
+"""Takes an array of pyarrow, returns another one."""
+
+
+def renderer(kind: Any, column: ColumnType, spelling: Spelling) -> Render:
+    """Return what makes a column ready to be written.
+
+    :param kind: its type in pyarrow
+    :param column: its type between the ends
+    :param spelling: how arrays are written
+    """
+    pa = pyarrow()
+    if pa.types.is_dictionary(kind):
+        plain = renderer(kind.value_type, column, spelling)
+        return lambda array: plain(array.dictionary_decode())
+    if isinstance(kind, pa.BaseExtensionType):
+        stored = _uuids if column.kind == "uuid" else renderer(kind.storage_type, column, spelling)
+        return lambda array: stored(array.storage)
+    if column.kind == "array":
+        return lambda array: _texts(array, braces if spelling == "braces" else json_text)
+    if column.kind == "json" and pa.types.is_nested(kind):
+        return lambda array: _texts(array, json_text)
+    special: dict[str, Render] = {
+        "bytes": _hex,
+        "uuid": _uuids,
+        "decimal": _decimals,
+        "real": _floats,
+        "double": _floats,
+        "date": lambda array: array.cast(pa.date32()),
+        "time": lambda array: array.cast(pa.time64("us")),
+        "timestamp": lambda array: array.cast(pa.timestamp("us")),
+        "timestamptz": lambda array: array.cast(pa.timestamp("us", "UTC")),
+        "interval": lambda array: _texts(array, scalar_text),
+        "boolean": lambda array: array.cast(pa.bool_()),
+    }
+    return special.get(column.kind, _as_it_is)
+
+
+def _as_it_is(array: Any) -> Any:
+    pa = pyarrow()
+    return array.cast(pa.string()) if str(array.type) in ("string_view", "null") else array
+
+
+def _texts(array: Any, write: Callable[[Any], str | None]) -> Any:
+    pa = pyarrow()
+    maps = pa.types.is_map(array.type)
+    values = (None if value is None else write(dict(value) if maps else value) for value in array.to_pylist())
+    return pa.array(values, pa.string())
+
+
+def _floats(array: Any) -> Any:
+    pa = pyarrow()
+    pc = pa.compute
+    if pa.types.is_float16(array.type):
+        array = array.cast(pa.float32())
+    if pc.all(pc.is_finite(array)).as_py() is not False:
+        return array
+    texts = array.cast(pa.string())
+    for word, text in (("nan", "NaN"), ("-nan", "NaN"), ("inf", "Infinity"), ("-inf", "-Infinity")):
+        texts = pc.if_else(pc.equal(texts, word), text, texts)
+    return texts
+
+
+def _decimals(array: Any) -> Any:
+    """Write decimals without the exponent that small ones get."""
+    pa = pyarrow()
+    if not pa.types.is_decimal(array.type):
+        return array
+    texts = array.cast(pa.string())
+    if not pa.compute.any(pa.compute.match_substring(texts, "E")).as_py():
+        return texts
+    return pa.array((text and format(Decimal(text), "f") for text in texts.to_pylist()), pa.string())
+
+
+def _hex(array: Any, mark: str = "\\x") -> Any:
+    """Write bytes as hex digits: those of all values at once, then the offsets doubled."""
+    pa = pyarrow()
+    pc = pa.compute
+    valid, whole = pc.is_valid(array), pc.fill_null(array.cast(pa.large_binary()), b"")
+    if whole.offset:
+        whole = pa.array(whole.to_pylist(), pa.large_binary())
+    _, offsets, data = whole.buffers()
+    size = len(whole)
+    ends = pa.Array.from_buffers(pa.int64(), size + 1, [None, offsets])
+    digits = memoryview(data)[ends[0].as_py() : ends[size].as_py()].hex().encode() if data is not None else b""
+    doubled = pc.multiply(pc.subtract(ends, ends[0]), 2)
+    texts = pa.LargeStringArray.from_buffers(size, doubled.buffers()[1], pa.py_buffer(digits))
+    marked = pc.binary_join_element_wise(pa.scalar(mark, pa.large_string()), texts, pa.scalar("", pa.large_string()))
+    return pc.if_else(valid, marked, pa.scalar(None, pa.large_string()))
+
+
+def _uuids(array: Any) -> Any:
+    pa = pyarrow()
+    pc = pa.compute
+    digits = _hex(array.cast(pa.binary()), "")
+    pieces = [pc.utf8_slice_codeunits(digits, *cut) for cut in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
+    return pc.binary_join_element_wise(*pieces, pa.scalar("-", pa.large_string()))
