@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.util import find_spec
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -43,6 +43,16 @@ def s3() -> str | None:
     if os.environ.get("TRADEWIND_S3_ENDPOINT"):
         return "TRADEWIND_S3_ENDPOINT"
     return "moto" if find_spec("moto") else None
+
+
+def pyarrow() -> Any:
+    """Return the module that Parquet needs; without it the test is skipped, or fails where all is required."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        require("pyarrow", f"{error}: install tradewind[parquet]")
+    return pyarrow
 
 
 def found() -> dict[str, str | None]:

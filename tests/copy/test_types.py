@@ -10,6 +10,7 @@ import pytest
 
 from tests.fix_mysql import MySqlDatabase
 from tests.fix_postgres import Database
+from tests.services import pyarrow
 from tests.stage import LAKE, Stage
 from tradewind.amazon.s3.files import S3File
 from tradewind.mysql.tables import MySqlTable
@@ -87,6 +88,8 @@ class Ends:
         return MySqlTable(table, conn_id=self.mysql.conn_id)
 
     def in_s3(self, name: str, columns: Any = None) -> Any:
+        if name.endswith(".parquet"):
+            pyarrow()
         return S3File(f"s3://{self.stage.bucket}/types/{name}", conn_id=LAKE, columns=columns)
 
     def postgres_types(self, table: str) -> dict[str, str]:
