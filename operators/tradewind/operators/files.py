@@ -188,7 +188,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
             if not templated(url):
                 self.parse_url(url)
         if not templated(self.format):
-            check_stored(self.format, self.compression, self.urls(), self._dialect_arguments)
+            files = [] if self.manifest is True else self.urls()  # manifests themselves are named
+            check_stored(self.format, self.compression, files, self._dialect_arguments)
         self.check_projection()
         self.check_set()
 
