@@ -13,6 +13,7 @@ import pytest
 
 from tests.fix_mysql import MySqlDatabase, MySqlServer, mysql_child
 from tests.fix_postgres import half_deaf_proxy
+from tests.fix_proxy import Faults, Proxy
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, TimedOut, TransientError
 from tradewind.hooks.work import Work
 from tradewind.mysql.errors import QueryCancelled
@@ -331,6 +332,22 @@ def test_a_server_that_goes_away_is_a_transient_error(
             connection("going", {**going, "port": server.port, "password": address.password})
             hook = MySqlHook("going")
             assert hook.get_first("SELECT 1") == (1,)
+
+
+def test_a_server_that_hangs_up_while_a_session_is_opened_is_a_transient_error(
+    table: MySqlDatabase, connection: Callable[..., str]
+) -> None:
+    target, work = (table.address.host, table.address.port), Work("d", "r", "t", try_number=2)
+    broken = 0
+    for seed in range(40):
+        with Proxy(target, Faults(drop_answer=1.0, within=1500), seed, http=False) as proxy:
+            connection("hanging", {**table.connection(), "host": "127.0.0.1", "port": proxy.port})
+            try:
+                with MySqlHook("hanging").session(work):
+                    pass
+            except ConnectionFailed:
+                broken += 1
+    assert broken > 10
 
 
 def test_one_stream_at_a_time(table: MySqlDatabase) -> None:

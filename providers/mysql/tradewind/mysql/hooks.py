@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.errors import ConnectionFailed, InvalidArgument
 from tradewind.mysql import driver
 from tradewind.mysql.cancel import Killer, find_target
 from tradewind.mysql.configuring import configure, is_mariadb
@@ -314,6 +314,7 @@ class MySqlHook(DbApiHook):
     def _open_session(self, autocommit: bool) -> MySqlSession:
         conn, options, secrets = self._connect()
         try:
+            peer = None if options.unix_socket else self._peer(conn)
             with translated(self.describe(), secrets):
                 target = find_target(conn)
                 if self.work is not None:
@@ -329,7 +330,6 @@ class MySqlHook(DbApiHook):
             conn._force_close()
             raise
         timeouts = session_timeouts(self.connection, self._timeouts)
-        peer = None if options.unix_socket else conn._sock.getpeername()
         return MySqlSession(
             conn,
             Killer(target, lambda: self._connect_to(options, peer)),
@@ -338,6 +338,12 @@ class MySqlHook(DbApiHook):
             cursor=options.cursor,
             statement_timeout=timeouts.get("statement_timeout"),
         )
+
+    def _peer(self, conn: Any) -> Any:
+        try:
+            return conn._sock.getpeername()
+        except OSError as error:
+            raise ConnectionFailed(f"{self.describe()}: the server hung up: {error.strerror or error}") from error
 
     def _connect(self) -> tuple[Any, Options, tuple[str, ...]]:
         options = self._with_token()

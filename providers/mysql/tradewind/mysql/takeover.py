@@ -32,6 +32,7 @@ def take_over(conn: Any, work: Work) -> list[int]:
     :param conn: a connection of PyMySQL
     :param work: whose work is done on it
     :return: the numbers of the connections that were ended
+    :raises pymysql.Error: where the connection is lost
     """
     import pymysql
 
@@ -46,6 +47,8 @@ def take_over(conn: Any, work: Work) -> list[int]:
             _wait(conn, names)
         _claim(conn, work)
     except pymysql.Error:
+        if not conn.open:
+            raise
         # A cluster without such locks, or a proxy that has no numbers of its server's: nothing is lost but the help.
         return ended
     return ended
