@@ -75,8 +75,7 @@ class Ledger:
 
         :raises AccessDenied: where the role must not, with the statement to run
         """
-        if self.is_there():
-            self.check_shape()
+        if self._is_ledger():
             return
         try:
             # Without the lock, two first users at once would fail in the catalog, IF NOT EXISTS or not.
@@ -104,8 +103,14 @@ class Ledger:
 
         :raises InvalidArgument: with what it lacks
         """
-        [(kind, columns, unique)] = self.session.query(_SHAPE, [self.name.sql])
-        refuse_shape(self.name, columns, unique and kind in ("r", "p"), self.ddl)
+        self._is_ledger()
+
+    def _is_ledger(self) -> bool:
+        """Say whether there is a table, and refuse one that is no ledger."""
+        for kind, columns, unique in self.session.query(_SHAPE, [self.name.sql]):
+            refuse_shape(self.name, columns, unique and kind in ("r", "p"), self.ddl)
+            return True
+        return False
 
     def holds(self, right: str) -> bool:
         """Say whether this role has a right to the table."""

@@ -70,6 +70,7 @@ class Load(TableLoad[Table]):
         self._session = session
         self._name = name
         self._ledger_name = ledger
+        self._found: Table | None = None
 
     def begin(self) -> None:
         """Begin the transaction."""
@@ -86,10 +87,11 @@ class Load(TableLoad[Table]):
 
     def arrays(self) -> Arrays:
         """Ask for the server's own arrays, but for the columns of the table that are none."""
-        table = find_table(self._session, self._name)
-        if table is None:
+        self._found = find_table(self._session, self._name)
+        if self._found is None:
             return "braces"
-        return {column.name.casefold(): "braces" if column.category == "A" else "json" for column in table.columns}
+        columns = self._found.columns
+        return {column.name.casefold(): "braces" if column.category == "A" else "json" for column in columns}
 
     def open_table(self, parts: list[Part]) -> Table:
         """Return the table, made from the input where that is asked for."""
@@ -98,7 +100,7 @@ class Load(TableLoad[Table]):
         if self._request.create:
             table = ensure_table(self._session, self._name, parts, self._request.key)
         else:
-            table = existing_table(self._session, self._name)
+            table = self._found or existing_table(self._session, self._name)
         if self._request.max_errors:
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return table

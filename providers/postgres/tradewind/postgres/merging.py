@@ -80,9 +80,8 @@ def merge(
     :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
-    staged = session.query(f"SELECT count(*) FROM {STAGE}")[0][0]
     session.execute(f"ANALYZE {STAGE}")
-    _refuse_nulls(session, key)
+    staged = _count_with_keys(session, key)
     dropped = 0
     if duplicates == "error":
         _refuse_duplicates(session, key)
@@ -95,11 +94,14 @@ def merge(
     return Merged(inserted, updated, staged - dropped - inserted - updated, dropped)
 
 
-def _refuse_nulls(session: PostgresSession, key: tuple[str, ...]) -> None:
+def _count_with_keys(session: PostgresSession, key: tuple[str, ...]) -> int:
+    """Count the staged rows, and refuse a key that is NULL in one of them."""
     counts = ", ".join(f"count(*) FILTER (WHERE {quoted(name)} IS NULL)" for name in key)
-    for name, count in zip(key, session.query(f"SELECT {counts} FROM {STAGE}")[0], strict=True):
+    staged, *nulls = session.query(f"SELECT count(*), {counts} FROM {STAGE}")[0]
+    for name, count in zip(key, nulls, strict=True):
         if count:
             raise DataError(f"key: column {name!r} is NULL in {count:,} records of the input", column=name)
+    return int(staged)
 
 
 def _refuse_duplicates(session: PostgresSession, key: tuple[str, ...]) -> None:
