@@ -288,3 +288,9 @@ def test_columns_that_the_source_makes(target: Tables, files: Path, run: Callabl
         assert plan["columns"] == {f"{files}/a.csv": {"id": "id", "n": "n"}}
         made = target.pick(postgres="::bigint", mysql="AS SIGNED")
         assert any(made in statement for statement in plan["statements"]), plan["statements"]
+
+
+def test_a_set_of_numbered_files(files: Path, run: Callable[..., Any]) -> None:
+    plan = run(LocalFile(f"{files}/a.csv"), LocalFile(f"{files}/out/part-{{n}}.csv", max_rows=1))
+    assert plan["plan"] == f"streamed to files {files}/out/part-{{n}}.csv, listed in {files}/out/_manifest.json"
+    assert not (files / "out").exists()

@@ -190,7 +190,7 @@ def test_progress_speaks_at_a_sane_pace() -> None:
     lines: list[str] = []
     now = [0.0]
     log = SimpleNamespace(info=lambda message, *args: lines.append(message % args))
-    progress = Progress(log, "copy", 1000, lambda: int(50 * now[0]), interval=5, clock=lambda: now[0])
+    progress = Progress(log, "copy", lambda: now[0] / 20, interval=5, clock=lambda: now[0])
     for second in range(1, 13):
         now[0] = float(second)
         progress.add(10_000_000, rows=1000)

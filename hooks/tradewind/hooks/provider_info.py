@@ -15,4 +15,5 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Tradewind",
         "description": "The parts that every Tradewind provider builds on.",
         "versions": ["0.1.0"],
+        "extra-links": ["tradewind.operators.links.TargetLink"],
     }

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradewind.hooks.compat import BaseOperator, Context, asset
+from tradewind.hooks.compat import AIRFLOW_3, BaseOperator, Context, asset
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.ends import (
@@ -24,6 +24,7 @@ from tradewind.operators.ends import (
     Target,
 )
 from tradewind.operators.expecting import Expectation, as_expectations
+from tradewind.operators.links import TARGET_LINK, TargetLink, link_of
 from tradewind.operators.plan import truth
 from tradewind.operators.progress import Progress, megabytes
 from tradewind.operators.projection import Projecting
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 class CopyOperator(BaseOperator):
     """Copy a source into a target in one transaction, so that a kill at any byte loses and doubles nothing.
 
-    The result is the task's XCom: a dict with ``rows``, ``inserted``, ``updated``, ``unchanged``, ``rejected``,
-    ``duplicates``, ``bytes``, ``seconds``, ``files``, ``plan``, ``loaded_before`` and ``counted`` (see
-    :class:`tradewind.operators.ends.CopyResult`).
+    The result is the task's XCom: a dict with ``rows``, ``rows_read``, ``rows_written``, ``inserted``, ``updated``,
+    ``unchanged``, ``duplicates``, ``rejected``, ``bytes``, ``seconds``, ``files`` (the first hundred), ``file_count``,
+    ``plan``, ``loaded_before``, ``counted`` and ``dry_run`` (see :class:`tradewind.operators.ends.CopyResult`).
 
     :param source: where the data comes from: ``S3File(...)``, ``PostgresTable(...)``, ``PostgresQuery(...)``
     :param target: where it goes: ``PostgresTable(...)``, ``S3File(...)``
@@ -61,6 +62,7 @@ class CopyOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("source", "target", "key", "rejects", "expect", "plan_only")
+    operator_extra_links = (TargetLink(),)
     ui_color = "#d7e8e4"
 
     def __init__(
@@ -106,12 +108,14 @@ class CopyOperator(BaseOperator):
         """Copy, and return what was done."""
         work = Work.from_context(context)
         self._check_expectations()  # of rendered templates
+        if not AIRFLOW_3 and (link := link_of(self.target)):
+            context["ti"].xcom_push(TARGET_LINK, link)
         if truth(self.plan_only, "dry_run"):
             return self._plan(work)
         started = time.monotonic()
         with self.source.open(work) as reading:
             self._reading = reading
-            progress = Progress(self.log, self._description, reading.total_bytes, lambda: reading.read_bytes)
+            progress = Progress(self.log, self._description, lambda: reading.share)
             result = self.target.write(reading, self._request(work), progress)
         self._reading = None
         result.seconds = time.monotonic() - started

@@ -21,7 +21,7 @@ from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.work import Work
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expecting import Expectation
-from tradewind.operators.plan import Plan
+from tradewind.operators.plan import FILES_TOLD, Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, ColumnType
@@ -95,6 +95,11 @@ class Reading(ABC):
         return 0
 
     @property
+    def share(self) -> float | None:
+        """How much of the input is read so far, from 0 to 1, None where nobody can tell."""
+        return self.read_bytes / self.total_bytes if self.total_bytes else None
+
+    @property
     def files(self) -> Sequence[str]:
         """The names of the files this source consists of, none for a query."""
         return ()
@@ -151,6 +156,7 @@ class CopyResult:
     :param plan: the way it went, in a line
     :param loaded_before: when an earlier try loaded this (ISO 8601), None where this one did
     :param counted: whether ``rows`` is known; bytes that go from file to file are not counted by rows
+    :param file_count: how many files there are; ``files`` is cut when it is stored
     """
 
     rows: int = 0
@@ -165,10 +171,28 @@ class CopyResult:
     plan: str = ""
     loaded_before: str | None = None
     counted: bool = True
+    file_count: int = 0
+
+    @property
+    def rows_read(self) -> int | None:
+        """Records read from the source: ``rows``, those that a later one replaced, and those set aside."""
+        return self.rows + self.duplicates + self.rejected if self.counted else None
+
+    @property
+    def rows_written(self) -> int | None:
+        """Rows written to the target: new ones and changed ones."""
+        return self.inserted + self.updated if self.counted else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values that every XCom backend takes."""
-        return {**self.__dict__, "files": list(self.files), "seconds": round(self.seconds, 3)}
+        """Return plain values that every XCom backend takes, not too many of them."""
+        return {
+            **self.__dict__,
+            "rows_read": self.rows_read,
+            "rows_written": self.rows_written,
+            "files": list(self.files[:FILES_TOLD]),
+            "file_count": self.file_count or len(self.files),
+            "seconds": round(self.seconds, 3),
+        }
 
 
 class Sink(ABC):
@@ -280,6 +304,10 @@ class Target(End):
                 f"expect={expectation!r} looks at a table, which {self!r} is not: RowCount(min=, max=) can be "
                 "expected of it"
             )
+
+    def link(self) -> str | None:
+        """Return the address of a page that shows this target, rendered, None where there is none."""
+        return None
 
     @abstractmethod
     def plan(self, reading: Reading, request: CopyRequest) -> Plan:

@@ -260,11 +260,14 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
 
     def plan(self, reading: Reading, request: CopyRequest) -> Plan:
         """Say what :meth:`write` would do; nothing is written."""
-        url, storage = self._target(), self.storage()
+        storage = self.storage()
+        names = self.part_names(self.urls()[0]) if self.is_set else None
+        url = self._target() if names is None else names.target
         layout = self.file_format(url)
-        same = None if request.expect else self._copied_within(storage, reading, url)
+        same = None if request.expect or names else self._copied_within(storage, reading, url)
         parts = list(reading.parts(layout.asked(), arrays=layout.arrays))
-        plan = Plan(self._way(url, same), files=[(part.name, part.size) for part in parts], rights=storage.rights(url))
+        way = f"streamed to files {url}, listed in {names.manifest}" if names else self._way(url, same)
+        plan = Plan(way, files=[(part.name, part.size) for part in parts], rights=storage.rights(url))
         if same is None and isinstance(layout, CsvFormat):
             renamed = isinstance(reading, FileReading) and reading.renames
             found = columns_joined(parts, layout.dialect, renamed=renamed)

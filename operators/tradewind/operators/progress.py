@@ -20,8 +20,7 @@ class Progress:
 
     :param log: where the lines go
     :param what: what is going on, the start of each line
-    :param total_bytes: how many bytes there are in all, where that is known
-    :param position: tells how many of them are read so far
+    :param share: tells how much of the work is done, from 0 to 1, None where nobody knows
     :param interval: seconds between two lines at least
     """
 
@@ -29,15 +28,13 @@ class Progress:
         self,
         log: InfoLog,
         what: str,
-        total_bytes: int | None = None,
-        position: Callable[[], int] = lambda: 0,
+        share: Callable[[], float | None] = lambda: None,
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
         self.what = what
-        self.total_bytes = total_bytes
-        self._position = position
+        self._share = share
         self.bytes = 0
         self.rows = 0
         self._interval = interval
@@ -68,10 +65,9 @@ class Progress:
         seconds = max(self.seconds, 1e-9)
         parts = [f"{self.rows:,} rows"] if self.rows else []
         parts += [megabytes(self.bytes), f"{self.bytes / seconds / 1e6:.1f} MB/s"]
-        position = self._position()
-        if self.total_bytes and 0 < position < self.total_bytes:
-            left = seconds * (self.total_bytes / position - 1)
-            parts.append(f"{100 * position / self.total_bytes:.0f} %, about {left:.0f} s left")
+        share = self._share()
+        if share is not None and 0 < share < 1:  # an estimate that is exceeded says nothing more
+            parts.append(f"{100 * share:.0f} %, about {seconds * (1 / share - 1):.0f} s left")
         return f"{self.what}: " + ", ".join(parts)
 
 

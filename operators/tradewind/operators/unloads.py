@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from tradewind.hooks.errors import DataError
+from tradewind.operators.ends import Reading
 
 # A buffer of C's between a driver's call for each row and the queue; at most eight of them wait.
 BUFFER = 1 << 18
@@ -34,7 +35,7 @@ class _Feed(io.RawIOBase):
 class CopyStream:
     """The bytes of a query that runs in a thread, to be read as they come, in bounded memory.
 
-    ``rows`` is their number, None until all is read.
+    ``rows`` is their number, None until all is read; ``lines`` tells about how many came so far.
 
     :param run: runs the query into the file it is given; returns the number of rows
     :param stop: stops it from another thread
@@ -61,6 +62,7 @@ class CopyStream:
         self._closed = threading.Event()
         self._ended = False
         self.rows: int | None = None
+        self.lines = 0
         self._thread = threading.Thread(target=self._work, name="tradewind-copy-out", daemon=True)
         self._thread.start()
 
@@ -106,6 +108,7 @@ class CopyStream:
     def _put(self, data: bytes) -> None:
         # Once the stream is closed the bytes are dropped: the query is being cancelled.
         self._room.acquire()
+        self.lines += data.count(b"\n")
         if not self._closed.is_set():
             self._queue.put(data)
         else:
@@ -120,3 +123,18 @@ class CopyStream:
         if self._thread.is_alive() and not self._ended:
             self._stop()
         self._thread.join()
+
+
+class RowsReading(Reading):
+    """A source whose rows a query gives: how many there will be is an estimate, where there is one.
+
+    ``estimate`` is the number of rows as the catalog has it, ``stream`` what is being read.
+    """
+
+    estimate: int | None = None
+    stream: CopyStream | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much is read so far, about: the catalog may be old, and a value may hold line ends."""
+        return self.stream.lines / self.estimate if self.stream is not None and self.estimate else None

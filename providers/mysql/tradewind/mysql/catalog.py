@@ -189,3 +189,17 @@ def _near(session: MySqlSession, name: TableName) -> str:
     )
     near = difflib.get_close_matches(name.table, [row[0] for row in rows], n=1)
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"
+
+
+def estimated_rows(session: MySqlSession, name: TableName) -> int | None:
+    """Return how many rows a table has, about, as the server's statistics say; None where they say nothing.
+
+    :param session: the connection
+    :param name: the table
+    """
+    found = session.query(
+        "SELECT table_rows FROM information_schema.tables "
+        "WHERE table_schema = coalesce(%s, DATABASE()) AND table_name = %s",
+        [name.schema, name.table],
+    )
+    return int(found[0][0]) if found and found[0][0] else None

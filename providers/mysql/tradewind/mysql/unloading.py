@@ -29,6 +29,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument, SourceChanged
+from tradewind.mysql.catalog import estimated_rows
 from tradewind.mysql.column_types import result_type
 from tradewind.mysql.errors import QueryCancelled
 from tradewind.mysql.names import TableName, listed, quoted
@@ -36,10 +37,10 @@ from tradewind.mysql.packets import result_columns, row_blocks
 from tradewind.mysql.rendering import Renderer
 from tradewind.mysql.values import literal
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import Part, Reading
+from tradewind.operators.ends import Part
 from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays
-from tradewind.operators.unloads import CopyStream
+from tradewind.operators.unloads import CopyStream, RowsReading
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -54,7 +55,7 @@ _ALL_ROWS = (1 << 64) - 1
 _PADDING = "PAD_CHAR_TO_FULL_LENGTH"
 
 
-class MySqlReading(Reading):
+class MySqlReading(RowsReading):
     """The rows of a query, as CSV. See :func:`table_reading` for a table's.
 
     :param hook: the connection
@@ -97,6 +98,7 @@ class MySqlReading(Reading):
         with self._hook.session(self._work) as session:
             self._begin(session)
             columns = session.columns(self._sql, self._parameters)
+            self.estimate = estimated_rows(session, self._table) if self._table else None
             session.rollback()
         sql = self._statement(columns)
         names = tuple(column.name for column in columns)
@@ -155,7 +157,8 @@ class MySqlReading(Reading):
                 self._hook.log.info("%s: %s", self._name, notice)
             return count
 
-        return CopyStream(run, session.cancel, lambda: _end(session, stack), self._name)
+        self.stream = CopyStream(run, session.cancel, lambda: _end(session, stack), self._name)
+        return self.stream
 
     def _write(self, cur: Any, names: tuple[str, ...], dialect: CsvDialect, file: io.BufferedWriter) -> int:
         """Write the rows of a statement that runs; return their number."""

@@ -126,3 +126,13 @@ def _near(session: PostgresSession, name: TableName) -> str:
     )
     near = difflib.get_close_matches(name.table, [row[0] for row in rows], n=1)
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"
+
+
+def estimated_rows(session: PostgresSession, table: Table) -> int | None:
+    """Return how many rows a table has, about, as its last VACUUM or ANALYZE saw it; None where there was none.
+
+    :param session: the connection
+    :param table: the table
+    """
+    [(rows,)] = session.query("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", [table.name.sql])
+    return rows if rows > 0 else None

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import Part, Reading
+from tradewind.operators.ends import Part
 from tradewind.operators.projection import Output, Projection
 from tradewind.operators.types import Arrays, spelling
-from tradewind.operators.unloads import CopyStream
+from tradewind.operators.unloads import CopyStream, RowsReading
 from tradewind.postgres.column_types import result_types
 from tradewind.postgres.errors import translated
 from tradewind.postgres.fields import type_sql
@@ -53,7 +53,7 @@ _SETTINGS = {
 }
 
 
-class PostgresReading(Reading):
+class PostgresReading(RowsReading):
     """The rows of a query, as CSV.
 
     :param hook: the connection
@@ -63,6 +63,7 @@ class PostgresReading(Reading):
     :param parameters: values to bind
     :param isolation: the transaction's isolation level
     :param projection: which columns are wanted, and what becomes of them
+    :param estimate: how many rows there are, about, None where nobody knows
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class PostgresReading(Reading):
         parameters: Parameters = None,
         isolation: str = "REPEATABLE READ",
         projection: Projection | None = None,
+        estimate: int | None = None,
     ) -> None:
         self._hook = hook
         self._work = work
@@ -82,6 +84,7 @@ class PostgresReading(Reading):
         self._parameters = parameters
         self._isolation = isolation
         self._projection = projection
+        self.estimate = estimate
 
     @property
     def fingerprint(self) -> str:
@@ -142,9 +145,10 @@ class PostgresReading(Reading):
             raise
         statement = copy_out_statement(with_json(query, columns, as_json), dialect)
 
-        return CopyStream(
+        self.stream = CopyStream(
             lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack), self._name
         )
+        return self.stream
 
 
 def _end(session: PostgresSession, stack: ExitStack) -> None:

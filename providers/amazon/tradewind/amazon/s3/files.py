@@ -77,6 +77,14 @@ class S3File(FileEnd):
         """Say whether the key is a pattern."""
         return is_pattern(parse_s3_url(url).key, self.wildcard_match)
 
+    def link(self) -> str | None:
+        """Return the page of the object in the console of AWS, of a set that of its folder."""
+        from tradewind.amazon.s3.console import console_url
+
+        url = self.parse_url(self.urls()[0])
+        region = self._hook().region_name
+        return console_url(f"{url.rpartition('/')[0]}/" if self.is_set else url, region)
+
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name: the bucket and the key (of several files, the first)."""
         urls = self.urls()
