@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
-from tradewind.operators.compression import INFER, infer
+from tradewind.operators.compression import INFER
 from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Part, Reading, Sink, Source
+from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Reading, Sink, Source
 from tradewind.operators.expecting import verify
-from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
+from tradewind.operators.file_reading import FileReading
+from tradewind.operators.formats import CsvFormat, FileFormat
 from tradewind.operators.formats.choosing import check_stored, choose, make_format, stored_compression
 from tradewind.operators.joining import columns_joined
 from tradewind.operators.numbered_files import NumberedFiles
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
-from tradewind.operators.projection import Columns, Constant, Projecting, Projection
+from tradewind.operators.projection import Columns, Constant, Projecting
 from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.templates import templated
-from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -370,83 +367,3 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         ):
             return None
         return file if reading.storage.reaches(storage) else None
-
-
-class FileReading(Reading):
-    """Files that were found, each of a size and a version.
-
-    :param storage: where they are
-    :param found: in the order in which they are read
-    :param layout: says how the rows lie in a file, by its URL
-    :param compression: how they are compressed, or ``infer``
-    :param projection: which columns are wanted, None for all as they are
-    """
-
-    def __init__(
-        self,
-        storage: Storage,
-        found: Sequence[StoredFile],
-        layout: Callable[[str], FileFormat],
-        compression: str | None,
-        projection: Projection | None = None,
-    ) -> None:
-        self.storage = storage
-        self.found = found
-        self.layout = layout
-        self.projection = projection
-        self._compression = compression
-        self._read_bytes = 0
-
-    @property
-    def fingerprint(self) -> str:
-        """Identify the files by place, version and size, and how they are read."""
-        files = [(file.url, file.version, file.size) for file in self.found]
-        how = [
-            sorted({repr(self.layout(file.url)) for file in self.found}),
-            self._compression,
-            self.projection and repr(self.projection),
-        ]
-        return hashlib.sha256(json.dumps([files, how]).encode()).hexdigest()
-
-    @property
-    def renames(self) -> bool:
-        """Whether names were given that win over the files' headers."""
-        layouts = [self.layout(file.url) for file in self.found]
-        return any(isinstance(layout, CsvFormat) and layout.columns is not None for layout in layouts)
-
-    @property
-    def total_bytes(self) -> int:
-        """How many bytes the files have."""
-        return sum(file.size for file in self.found)
-
-    @property
-    def read_bytes(self) -> int:
-        """How many of them are read so far."""
-        return self._read_bytes
-
-    @property
-    def files(self) -> Sequence[str]:
-        """The files' URLs."""
-        return [file.url for file in self.found]
-
-    def compression_of(self, file: StoredFile) -> str | None:
-        """Return how a file is compressed."""
-        return None if self.layout(file.url).compresses else infer(self._compression, file.url)
-
-    def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
-        """Yield the files; CSV comes as it is, in the dialect it is in."""
-        for file in self.found:
-            part = self.layout(file.url).part(self._access(file), dialect, arrays)
-            yield replace(part, projection=self.projection)
-
-    def _access(self, file: StoredFile) -> FileAccess:
-        read = partial(self.storage.read, file, compression=self.compression_of(file), on_bytes=self._count)
-        return FileAccess(file.url, file.size, read, partial(self._read_at, file))
-
-    def _read_at(self, file: StoredFile, offset: int, length: int) -> bytes:
-        data = self.storage.read_at(file, offset, length)
-        self._count(len(data), len(data))
-        return data
-
-    def _count(self, wire: int, plain: int) -> None:
-        self._read_bytes += wire
