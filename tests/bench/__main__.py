@@ -13,8 +13,9 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-from tests.bench.contenders import CONTENDERS, RESULT_KEY, SOURCE_KEY, Contender, Task
+from tests.bench.contenders import CONTENDERS, FORMATS, Contender, Task, result_key, source_key
 from tests.bench.measure import Measured, run
+from tests.bench.parquet import rows_of, upload
 from tests.bench.servers import S3, Servers, open_servers
 from tests.bench.table import Row, markdown, surroundings
 from tests.flights import NULL, ROWS, TABLE, ddl, write_csv
@@ -33,6 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("direction", nargs="*", default=["load", "unload"], help="load, unload (default: both)")
     parser.add_argument("--size", nargs="+", choices=TIMES, default=["30MB", "300MB"], help="default: 30MB 300MB")
     parser.add_argument("--rival", nargs="+", choices=RIVALS, default=RIVALS, help="default: all")
+    parser.add_argument("--format", choices=FORMATS, default="csv", help="of the object in S3 (default: csv)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, one after the other in turn (default: 3)")
     parser.add_argument("--s3", choices=S3, default="disk", help="the S3 server (default: disk, which takes no CPU)")
     parser.add_argument(
@@ -52,10 +54,12 @@ class Bench:
     :param folder: where files go
     :param times: how many times the flights are repeated
     :param cores: where the contenders run
+    :param kind: the format of the object
     """
 
-    def __init__(self, servers: Servers, folder: Path, times: int, cores: Collection[int]) -> None:
+    def __init__(self, servers: Servers, folder: Path, times: int, cores: Collection[int], kind: str) -> None:
         self.cores = cores
+        self.kind = kind
         self.servers = servers
         self.stage = servers.stage
         self.file = write_csv(folder / f"flights-{times}.csv", times)
@@ -68,9 +72,16 @@ class Bench:
         """Put the input where it is read from."""
         self._empty_table()
         if direction == "load":
-            self.client.upload_file(str(self.file), self.stage.bucket, SOURCE_KEY)
+            self._upload()
         else:
             self._fill_table()
+
+    def _upload(self) -> None:
+        key = source_key(self.kind)
+        if self.kind == "csv":
+            self.client.upload_file(str(self.file), self.stage.bucket, key)
+        else:
+            upload(self.client, self.file, self.stage.bucket, key)
 
     def run(self, name: str, direction: str) -> Row:
         """Run a contender once on fresh ends, and make sure that it did the work.
@@ -80,10 +91,10 @@ class Bench:
         if direction == "load":
             self._empty_table()
         else:
-            self.client.delete_object(Bucket=self.stage.bucket, Key=RESULT_KEY)
+            self.client.delete_object(Bucket=self.stage.bucket, Key=result_key(self.kind))
             self.result.unlink(missing_ok=True)
         self._sql("checkpoint")
-        task = Task(direction, self.stage, self.file, self.result, secrets.token_hex(8))
+        task = Task(direction, self.stage, self.file, self.result, secrets.token_hex(8), self.kind)
         before = {server: self.servers.cpu(server) for server in self.servers.pids}
         measured = run(name, task, self.cores, TIMEOUT)
         cpu = {server: self.servers.cpu(server) - used for server, used in before.items()}
@@ -97,7 +108,7 @@ class Bench:
     def clean(self) -> None:
         """Drop what takes room."""
         self._empty_table()
-        for key in (SOURCE_KEY, RESULT_KEY):
+        for key in (source_key(self.kind), result_key(self.kind)):
             self.client.delete_object(Bucket=self.stage.bucket, Key=key)
         self.result.unlink(missing_ok=True)
         self.file.unlink(missing_ok=True)
@@ -108,8 +119,10 @@ class Bench:
         elif CONTENDERS[name].external:
             with self.result.open("rb") as file:
                 found = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) - 1
+        elif self.kind == "parquet":
+            found = rows_of(self.client, self.stage.bucket, result_key(self.kind))
         else:
-            body = self.client.get_object(Bucket=self.stage.bucket, Key=RESULT_KEY)["Body"]
+            body = self.client.get_object(Bucket=self.stage.bucket, Key=result_key(self.kind))["Body"]
             found = sum(block.count(b"\n") for block in body.iter_chunks(1 << 20)) - 1
         if found != self.rows:
             raise RuntimeError(f"{name}: {direction} moved {found:,} rows instead of {self.rows:,}")
@@ -143,7 +156,8 @@ def compare(bench: Bench, size: str, direction: str, rivals: list[str], repeats:
 
     :return: all runs
     """
-    names = [name for name in rivals if (name, size, direction) not in NEVER]
+    never = {name for name, *_ in NEVER} if bench.kind != "csv" else set()
+    names = [name for name in rivals if (name, size, direction) not in NEVER and name not in never]
     bench.prepare(direction)
     rows = []
     for turn in range(repeats):
@@ -186,11 +200,13 @@ def main() -> int:
         worker = shared_out(asked.worker_cores)
         for size in asked.size:
             with open_servers(folder / size, asked.s3) as servers:
-                bench = Bench(servers, folder, TIMES[size], worker)
+                bench = Bench(servers, folder, TIMES[size], worker, asked.format)
                 idle = bench.idle()
                 for direction in asked.direction:
                     rows = compare(bench, size, direction, asked.rival, asked.repeats)
-                    print(markdown(rows, labels(), direction, bench.bytes, bench.rows, idle), flush=True)
+                    print(
+                        markdown(rows, labels(), direction, bench.bytes, bench.rows, idle, kind=bench.kind), flush=True
+                    )
                 bench.clean()
     return 0
 

@@ -14,8 +14,23 @@ from urllib.parse import urlsplit
 from tests.flights import COLUMNS, NULL, TABLE
 from tests.stage import LAKE, WAREHOUSE, Stage
 
-SOURCE_KEY = "in/flights.csv"
-RESULT_KEY = "out/flights.csv"
+FORMATS = ("csv", "parquet")
+
+
+def source_key(kind: str) -> str:
+    """Return where the input of a load lies.
+
+    :param kind: its format
+    """
+    return f"in/flights.{kind}"
+
+
+def result_key(kind: str) -> str:
+    """Return where an unload writes.
+
+    :param kind: the file's format
+    """
+    return f"out/flights.{kind}"
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,7 @@ class Task:
     :param file: the local file that holds what the object holds
     :param result: the local file that the raw client may write
     :param run_id: new for each run, so that nothing counts as loaded before
+    :param kind: the format of the object; the local files are CSV
     """
 
     direction: str
@@ -34,6 +50,7 @@ class Task:
     file: Path
     result: Path
     run_id: str
+    kind: str = "csv"
 
 
 class Contender(ABC):
@@ -109,16 +126,22 @@ class Ours(Contender):
         from tradewind.postgres.hooks import PostgresHook  # noqa: F401
         from tradewind.postgres.tables import PostgresTable
 
-        dialect = CsvDialect(null=NULL) if key == SOURCE_KEY else CsvDialect()
-        file = S3File(f"s3://{self.task.stage.bucket}/{key}", conn_id=LAKE, dialect=dialect)
+        options: dict[str, Any] = {}
+        if self.task.kind == "parquet":
+            from tradewind.operators.formats.parquet.arrow import pyarrow
+
+            pyarrow()
+        elif key == source_key("csv"):
+            options["dialect"] = CsvDialect(null=NULL)
+        file = S3File(f"s3://{self.task.stage.bucket}/{key}", conn_id=LAKE, **options)
         return file, PostgresTable(f"public.{TABLE}", conn_id=WAREHOUSE)
 
     def load(self) -> Callable[[], object]:
-        file, table = self._ends(SOURCE_KEY)
+        file, table = self._ends(source_key(self.task.kind))
         return self._copy(file, table)
 
     def unload(self) -> Callable[[], object]:
-        file, table = self._ends(RESULT_KEY)
+        file, table = self._ends(result_key(self.task.kind))
         return self._copy(table, file)
 
     def _copy(self, source: Any, target: Any) -> Callable[[], object]:
@@ -143,7 +166,7 @@ class Official(Contender):
         operator = S3ToSqlOperator(
             task_id="load",
             s3_bucket=self.task.stage.bucket,
-            s3_key=SOURCE_KEY,
+            s3_key=source_key("csv"),
             table=TABLE,
             column_list=list(COLUMNS),
             parser=parse_csv,
@@ -163,7 +186,7 @@ class Official(Contender):
             task_id="unload",
             query=f"select * from {TABLE}",
             s3_bucket=self.task.stage.bucket,
-            s3_key=RESULT_KEY,
+            s3_key=result_key("csv"),
             sql_conn_id=WAREHOUSE,
             aws_conn_id=LAKE,
             df_kwargs={"index": False},
@@ -195,12 +218,15 @@ class DuckDb(Contender):
         )
 
     def load(self) -> Callable[[], object]:
-        source = f"read_csv('s3://{self.task.stage.bucket}/{SOURCE_KEY}', header=true, nullstr='{NULL}')"
+        url = f"s3://{self.task.stage.bucket}/{source_key(self.task.kind)}"
+        reads = {"csv": f"read_csv('{url}', header=true, nullstr='{NULL}')", "parquet": f"read_parquet('{url}')"}
+        source = reads[self.task.kind]
         return self._run(f"insert into pg.public.{TABLE} select * from {source}")
 
     def unload(self) -> Callable[[], object]:
-        target = f"s3://{self.task.stage.bucket}/{RESULT_KEY}"
-        return self._run(f"copy (select * from pg.public.{TABLE}) to '{target}' (format csv, header)")
+        target = f"s3://{self.task.stage.bucket}/{result_key(self.task.kind)}"
+        options = {"csv": "format csv, header", "parquet": "format parquet, compression zstd"}[self.task.kind]
+        return self._run(f"copy (select * from pg.public.{TABLE}) to '{target}' ({options})")
 
     def _run(self, statement: str) -> Callable[[], object]:
         connection, ends = self._loaded(), self._ends()

@@ -87,7 +87,7 @@ def main() -> None:
     os.sched_setaffinity(0, asked["cores"])
     stage = Stage(**asked["stage"])
     os.environ |= stage.connections()
-    task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"])
+    task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"], asked["kind"])
     contender = CONTENDERS[asked["name"]](task)
     work = getattr(contender, task.direction)()
     measured = (_measure_outside if contender.external else _measure_inside)(work)
@@ -108,6 +108,7 @@ def run(name: str, task: Task, cores: Collection[int], timeout: float) -> Measur
         "file": str(task.file),
         "result": str(task.result),
         "run_id": task.run_id,
+        "kind": task.kind,
         "cores": sorted(cores),
     }
     done = subprocess.run(

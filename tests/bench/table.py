@@ -16,7 +16,8 @@ HEAD = """\
 | | wall s, best (median) | against psql | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
-TITLES = {"load": "S3 CSV into PostgreSQL", "unload": "PostgreSQL into S3 CSV"}
+TITLES = {"load": "S3 {kind} into PostgreSQL", "unload": "PostgreSQL into S3 {kind}"}
+KINDS = {"csv": "CSV", "parquet": "Parquet"}
 PACKAGES = (
     "tradewind",
     "apache-airflow",
@@ -28,6 +29,7 @@ PACKAGES = (
     "apache-airflow-providers-postgres",
     "apache-airflow-providers-common-sql",
     "pandas",
+    "pyarrow",
 )
 
 
@@ -44,16 +46,24 @@ class Row:
 
 
 def markdown(
-    rows: Sequence[Row], labels: Mapping[str, str], direction: str, size: int, count: int, idle: Measured
+    rows: Sequence[Row],
+    labels: Mapping[str, str],
+    direction: str,
+    size: int,
+    count: int,
+    idle: Measured,
+    *,
+    kind: str = "csv",
 ) -> str:
     """Write one table.
 
-    :param size: bytes of the file
+    :param size: bytes of the CSV
+    :param kind: the format of the object
     :param count: its rows
     :param idle: what psql takes by itself
     """
     raw = [row.measured.seconds for row in rows if row.name == "raw"]
-    lines = [f"\n### {TITLES[direction]}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
+    lines = [f"\n### {TITLES[direction].format(kind=KINDS[kind])}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
     for name in dict.fromkeys(row.name for row in rows):
         runs = [row for row in rows if row.name == name]
         lines.append(_line(runs, labels[name], raw, size, idle))

@@ -48,8 +48,8 @@ class TypedParts:
                     continue
                 if source.names != self.names:
                     raise DataError(
-                        f"{part.name} has other columns than the parts before it: {', '.join(source.names or ())}, "
-                        f"not {', '.join(self.names)}: copy them one by one",
+                        f"{part.name} has the columns {', '.join(source.names or ()) or 'none'}, all parts together "
+                        f"have {', '.join(self.names)}: copy them one by one",
                         source=part.name,
                     )
                 yield Input(self, part, source)

@@ -51,20 +51,27 @@ _DECODER = json.JSONDecoder(
 
 def _lines(stream: Readable, name: str) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the bytes of each line that is not blank, in bounded memory."""
-    rest, number = b"", 0
+    number = held = 0
+    pieces: list[bytes] = []
     while data := stream.read(CHUNK):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            number += 1
-            if line and not line.isspace():
-                yield number, line
-        if len(rest) > RECORD_LIMIT:
+        if b"\n" in data:
+            *lines, rest = b"".join((*pieces, data)).split(b"\n")
+            pieces, held = [rest], len(rest)
+            for line in lines:
+                number += 1
+                if line and not line.isspace():
+                    yield number, line
+            continue
+        pieces.append(data)
+        held += len(data)
+        if held > RECORD_LIMIT:
             raise DataError(
                 f"{name}, line {number + 1:,}: the line does not end within {RECORD_LIMIT:,} bytes: "
                 "is the file one JSON text instead of one object on each line?",
                 source=name,
                 line=number + 1,
             )
+    rest = b"".join(pieces)
     if rest and not rest.isspace():
         yield number + 1, rest
 

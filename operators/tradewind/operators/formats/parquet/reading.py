@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from tradewind.operators.formats import FileAccess
 from tradewind.operators.formats.parquet.arrow import column_type, pyarrow
 from tradewind.operators.formats.parquet.rendering import Render, renderer
 from tradewind.operators.names import shown
+from tradewind.operators.reading_ahead import AheadReader
 from tradewind.operators.types import Arrays, ColumnType, spelling
 
 FOOTER = 1 << 16
@@ -25,8 +26,8 @@ WHOLE = 32 << 20
 BUFFER = 1 << 20
 """Bytes of such a buffer, of which each column has one."""
 
-BATCH_BYTES = 4 << 20
-MOST_ROWS = 1 << 16
+BATCH_BYTES = 2 << 20
+MOST_ROWS = 1 << 14
 
 
 class RangeFile(io.RawIOBase):
@@ -155,8 +156,8 @@ def _uuids(metadata: Any) -> set[str]:
     return {column.path for column in columns if column.logical_type.type == "UUID"}
 
 
-class ParquetStream:
-    """The records of a file as CSV; ``rows`` is their number, which the footer knows.
+class ParquetStream(AheadReader):
+    """The records of a file as CSV, made ahead by a thread so that reading and loading go on at once.
 
     :param opened: the file, its footer read
     :param dialect: how to write the records
@@ -164,48 +165,53 @@ class ParquetStream:
     """
 
     def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
+        self._opened = opened
+        super().__init__(_Records(opened, dialect, arrays))
+
+    @property
+    def rows(self) -> int | None:
+        """How many records there were, None until all are read."""
+        return int(self._opened.metadata.num_rows) if self._ended else None
+
+
+class _Records:
+    """The batches of a file as CSV."""
+
+    def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
         pa = pyarrow()
         self._opened = opened
-        self._name = opened.file.name
+        self.name = opened.file.name
+        self.position = 0
         self._raw = RangeFile(opened.file)
         self._renders: list[Render] = [
             renderer(opened.schema.field(name).type, kind, spelling(arrays, name))
             for name, kind in zip(opened.columns, opened.types, strict=True)
         ]
-        options = {"include_header": False, "delimiter": dialect.delimiter, "batch_size": MOST_ROWS}
+        options = {"include_header": False, "delimiter": dialect.delimiter, "batch_size": 4096}
         self._quoted = pa.csv.WriteOptions(quoting_style="needed", **options)
         self._bare = pa.csv.WriteOptions(quoting_style="none", **options)
-        self._batches = self._read()
-        self._record = 0
-        self._rest = memoryview(b"")
-        self.rows: int | None = None
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to ``size`` bytes, none at the end.
+    def chunks(self, stopped: Callable[[], bool], /) -> Iterator[bytes]:
+        """Yield the records of one batch after the other.
 
+        :param stopped: asked before each
         :raises DataError: where the file is damaged, or a value has no text that keeps it
         """
-        if size < 0:
-            return b"".join(iter(lambda: self.read(1 << 20), b""))
-        while not self._rest:
+        batches = self._read()
+        while not stopped():
             with _told(self._opened.file, self._raw):
-                batch = next(self._batches, None)
+                batch = next(batches, None)
             if batch is None:
-                self.rows = self._record
-                return b""
-            self._rest = memoryview(self._written(batch))
-            self._record += batch.num_rows
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(data)
+                return
+            yield self._written(batch)
+            self.position += batch.num_rows
 
     def close(self) -> None:
         """Let the file go."""
-        self._batches = iter(())
-        self._rest = memoryview(b"")
 
     def _read(self) -> Iterator[Any]:
         pa = pyarrow()
-        metadata = self._opened.metadata
+        metadata, columns = self._opened.metadata, list(self._opened.columns)
         for group in range(metadata.num_row_groups):
             facts = metadata.row_group(group)
             if not facts.num_rows:
@@ -220,10 +226,10 @@ class ParquetStream:
             )
             width = max(facts.total_byte_size // facts.num_rows, 1)
             rows = min(max(BATCH_BYTES // width, 1), MOST_ROWS)
-            for batch in file.iter_batches(rows, row_groups=[group], columns=list(self._opened.columns)):
-                yield batch.select(list(self._opened.columns))
+            for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
+                yield batch.select(columns)
 
-    def _written(self, batch: Any) -> Any:
+    def _written(self, batch: Any) -> bytes:
         """Write a batch; where no text needs quotes there are none, which databases read faster."""
         pa = pyarrow()
         made = pa.record_batch(self._rendered(batch), names=list(self._opened.columns))
@@ -231,10 +237,10 @@ class ParquetStream:
             sink = pa.BufferOutputStream()
             with contextlib.suppress(pa.ArrowInvalid):  # a text that needs quotes
                 pa.csv.write_csv(made, sink, self._bare)
-                return sink.getvalue()
+                return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
         sink = pa.BufferOutputStream()
         pa.csv.write_csv(made, sink, self._quoted)
-        return sink.getvalue()
+        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
     def _rendered(self, batch: Any) -> list[Any]:
         pa = pyarrow()
@@ -254,15 +260,15 @@ class ParquetStream:
                 render(column.slice(index, 1))
             except (pa.ArrowException, ValueError, TypeError):
                 shown_value = str(column.cast(pa.int64())[index]) if pa.types.is_temporal(column.type) else ""
-                number = self._record + index + 1
+                number = self.position + index + 1
                 return DataError(
-                    f"{self._name}, record {number:,}, column {name}: {error}",
-                    source=self._name,
+                    f"{self.name}, record {number:,}, column {name}: {error}",
+                    source=self.name,
                     line=number,
                     column=name,
                     value=shown_value or None,
                 )
-        return DataError(f"{self._name}, column {name}: {error}", source=self._name, column=name)
+        return DataError(f"{self.name}, column {name}: {error}", source=self.name, column=name)
 
 
 def _has_empty(pa: Any, column: Any) -> bool:

@@ -44,7 +44,7 @@ def renderer(kind: Any, column: ColumnType, spelling: Spelling) -> Render:
         "date": lambda array: array.cast(pa.date32()),
         "time": lambda array: array.cast(pa.time64("us")),
         "timestamp": lambda array: array.cast(pa.timestamp("us")),
-        "timestamptz": lambda array: array.cast(pa.timestamp("us", "UTC")),
+        "timestamptz": _moments,
         "interval": lambda array: _texts(array, scalar_text),
         "boolean": lambda array: array.cast(pa.bool_()),
     }
@@ -54,6 +54,13 @@ def renderer(kind: Any, column: ColumnType, spelling: Spelling) -> Render:
 def _as_it_is(array: Any) -> Any:
     pa = pyarrow()
     return array.cast(pa.string()) if str(array.type) in ("string_view", "null") else array
+
+
+def _moments(array: Any) -> Any:
+    """Write moments in UTC; pyarrow takes thirty times as long for one with a zone."""
+    pa = pyarrow()
+    local = array.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    return pa.compute.binary_join_element_wise(local.cast(pa.string()), "+00", "")
 
 
 def _texts(array: Any, write: Callable[[Any], str | None]) -> Any:
