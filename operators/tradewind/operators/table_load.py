@@ -273,7 +273,7 @@ class TableLoad(ABC, Generic[T]):
         result.files = list(self._reading.files)
         if checked is not None:
             verify(self._request.expect, result.rows, checked, str(table.name))
-            log.info("%s: all %s expectations hold", table.name, len(self._request.expect))
+            log.info("%s: what is expected holds: %s", table.name, ", ".join(map(repr, self._request.expect)))
         return result
 
     def _prepared(self, table: T) -> CheckedTable | None:

@@ -45,15 +45,31 @@ def _moment(value: str, text: str) -> str:
 
     CONVERT_TZ leaves times outside 1970 to 2038 as they are; subtraction does not.
     """
+    return _zoned(value, text, "DATE_SUB({time}, INTERVAL {offset} {unit})")
+
+
+def _wall_clock(value: str, text: str) -> str:
+    """Write a time as it is told, without its zone, as PostgreSQL casts it."""
+    return _zoned(value, text, "{time}")
+
+
+def _zoned(value: str, otherwise: str, made: str) -> str:
+    """Write what becomes of a time with a zone.
+
+    :param value: a text in SQL
+    :param otherwise: what stands for one without
+    :param made: what stands for one with an offset, in SQL, of ``time``, ``offset`` and its ``unit``
+    """
     length = f"CHAR_LENGTH({value})"
     cases = [f"WHEN RIGHT({value}, 1) = 'Z' THEN LEFT({value}, {length} - 1)"]
     for size, shortest, unit, digits in ((6, 16, "HOUR_MINUTE", "[0-9]{2}:[0-9]{2}"), (3, 13, "HOUR", "[0-9]{2}")):
+        offset = f"RIGHT({value}, {size})"
         cases.append(
             f"WHEN SUBSTR({value}, -{size}, 1) IN ('+', '-') AND {length} > {shortest} "
-            f"AND RIGHT({value}, {size}) REGEXP '^[-+]{digits}$' "
-            f"THEN DATE_SUB(LEFT({value}, {length} - {size}), INTERVAL RIGHT({value}, {size}) {unit})"
+            f"AND {offset} REGEXP '^[-+]{digits}$' "
+            f"THEN {made.format(time=f'LEFT({value}, {length} - {size})', offset=offset, unit=unit)}"
         )
-    return f"CASE {' '.join(cases)} ELSE {text} END"
+    return f"CASE {' '.join(cases)} ELSE {otherwise} END"
 
 
 @dataclass(frozen=True)
@@ -177,7 +193,7 @@ def cast_value(value: str, cast: Cast, *, forced: bool) -> str:
     if cast.kind == "timestamptz":
         return f"CAST({_moment(value, text)} AS DATETIME(6))"
     if cast.kind in _TYPES:
-        return f"CAST({text} AS {_TYPES[cast.kind]})"
+        return f"CAST({_wall_clock(value, text)} AS {_TYPES[cast.kind]})"
     if cast.kind == "bytes":
         written = f"LEFT({value}, 2) = '\\\\x' AND SUBSTR({value}, 3) REGEXP '^([0-9A-Fa-f]{{2}})*$'"
         return f"CASE WHEN {written} THEN UNHEX(SUBSTR({value}, 3)) ELSE CAST({value} AS BINARY) END"
