@@ -12,7 +12,9 @@ from tradewind.operators.compression import infer
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
 from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
+from tradewind.operators.prefetching import Prefetch
 from tradewind.operators.projection import Projection
+from tradewind.operators.reading_ahead import AheadReader
 from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.types import Arrays
 
@@ -41,6 +43,7 @@ class FileReading(Reading):
         self.projection = projection
         self._compression = compression
         self._read_bytes = 0
+        self._ahead = Prefetch([self._opener(file) for file in found], [file.size for file in found])
 
     @property
     def fingerprint(self) -> str:
@@ -80,13 +83,16 @@ class FileReading(Reading):
 
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the files; CSV comes as it is, in the dialect it is in."""
-        for file in self.found:
-            part = self.layout(file.url).part(self._access(file), dialect, arrays)
-            yield replace(part, projection=self.projection)
+        for index, file in enumerate(self.found):
+            access = FileAccess(file.url, file.size, partial(self._ahead.open, index), partial(self._read_at, file))
+            yield replace(self.layout(file.url).part(access, dialect, arrays), projection=self.projection)
 
-    def _access(self, file: StoredFile) -> FileAccess:
-        read = partial(self.storage.read, file, compression=self.compression_of(file), on_bytes=self._count)
-        return FileAccess(file.url, file.size, read, partial(self._read_at, file))
+    def close(self) -> None:
+        """Let go of files that were opened before their turn."""
+        self._ahead.close()
+
+    def _opener(self, file: StoredFile) -> Callable[[], AheadReader]:
+        return lambda: self.storage.read(file, compression=self.compression_of(file), on_bytes=self._count)
 
     def _read_at(self, file: StoredFile, offset: int, length: int) -> bytes:
         data = self.storage.read_at(file, offset, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from abc import abstractmethod
@@ -223,7 +224,9 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         self.check()
         storage = self.storage()
         found = self.read_sets(storage) if self.is_set or self.manifest is True else self.find(storage)
-        yield FileReading(storage, found, self.file_format, self.compression, self.projection())
+        reading = FileReading(storage, found, self.file_format, self.compression, self.projection())
+        with contextlib.closing(reading):
+            yield reading
 
     def find(self, storage: Storage) -> list[StoredFile]:
         """Find the files that are named, in the order of their URLs."""

@@ -53,6 +53,10 @@ class AheadReader(io.RawIOBase):
         self._ended = False
         self._ahead = _Ahead(body, compression)
 
+    def start(self) -> None:
+        """Begin to read ahead now, and not when the first bytes are asked for."""
+        self._ahead.start()
+
     def readable(self) -> bool:
         """Say that it can be read."""
         return True
@@ -119,11 +123,15 @@ class _Ahead:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def next(self) -> tuple[int, bytes] | None:
-        """Return the wire bytes it took and the plain bytes; None at the end."""
+    def start(self) -> None:
+        """Start the thread, once."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tradewind-read-ahead", daemon=True)
             self._thread.start()
+
+    def next(self) -> tuple[int, bytes] | None:
+        """Return the wire bytes it took and the plain bytes; None at the end."""
+        self.start()
         item = self._queue.get()
         if isinstance(item, BaseException):
             raise item

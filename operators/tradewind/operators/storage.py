@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tradewind.operators.ends import Readable, Sink
+from tradewind.operators.ends import Sink
 from tradewind.operators.plan import Right
+from tradewind.operators.reading_ahead import AheadReader
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Storage(ABC):
     @abstractmethod
     def read(
         self, file: StoredFile, *, compression: str | None = None, on_bytes: Callable[[int, int], None] | None = None
-    ) -> Readable:
+    ) -> AheadReader:
         """Open a file's stream.
 
         :param file: the very file that must be read
