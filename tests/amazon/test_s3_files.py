@@ -391,7 +391,7 @@ def test_the_log_tells_no_rows_where_nobody_counted(
     monkeypatch.setattr(CopyOperator, "log", log)
     for name, target in {"within": "b.csv", "streamed": "b.csv.gz"}.items():
         task = CopyOperator(task_id=name, source=S3File(f"{url}a.csv"), target=S3File(url + target))
-        task._tell(CopyResult(**copy(task.source, task.target).as_dict()))
+        task._tell(copy(task.source, task.target))
     task._tell(CopyResult(rows=0, bytes=5))
 
     assert [line.rpartition(" in ")[0] for line in lines] == [
