@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,25 +100,33 @@ def test_a_link_is_no_reason_to_fail() -> None:
     assert link_of(S3File("no url at all")) == ""
 
 
+STORED = """
+import json
+from datetime import datetime
+from airflow.providers_manager import ProvidersManager
+from airflow.serialization import serialized_objects
+from tradewind.hooks.compat import AIRFLOW_3
+if AIRFLOW_3:
+    from airflow.sdk import DAG
+else:
+    from airflow.models.dag import DAG
+from tradewind.operators.copy import CopyOperator
+from tradewind.operators.local_files import LocalFile
+with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
+    CopyOperator(task_id="copy", source=LocalFile("/a"), target=LocalFile("/b"))
+module = vars(serialized_objects)
+serializer = module.get("DagSerialization", module["SerializedDAG"])
+stored = serializer.from_dict(json.loads(json.dumps(serializer.to_dict(dag))))
+links = [link.name for link in stored.get_task("copy").operator_extra_links]
+known = sorted(name for name in ProvidersManager().extra_links_class_names if name.startswith("tradewind."))
+print("RESULT" + json.dumps([links, known]))
+"""
+
+
 def test_airflow_knows_the_link_of_a_dag_that_it_has_stored() -> None:
-    from datetime import datetime
-
-    from airflow.providers_manager import ProvidersManager
-    from airflow.serialization import serialized_objects
-
-    from tradewind.hooks.compat import AIRFLOW_VERSION
-
-    if AIRFLOW_VERSION >= (3, 0):
-        from airflow.sdk import DAG
-    else:
-        from airflow.models.dag import DAG  # type: ignore[no-redef]
-    assert "tradewind.operators.links.TargetLink" in ProvidersManager().extra_links_class_names  # type: ignore[no-untyped-call]
-    module = vars(serialized_objects)
-    serialize = module.get("DagSerialization", module["SerializedDAG"])
-    with DAG("d", schedule=None, start_date=datetime(2026, 1, 1)) as dag:
-        CopyOperator(task_id="copy", source=LocalFile("/a"), target=LocalFile("/b"))
-    stored = serialize.from_dict(json.loads(json.dumps(serialize.to_dict(dag))))
-    assert [link.name for link in stored.get_task("copy").operator_extra_links] == ["Target"]
+    done = subprocess.run([sys.executable, "-c", STORED], capture_output=True, text=True, timeout=120, check=True)
+    answer = next(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+    assert json.loads(answer.removeprefix("RESULT")) == [["Target"], ["tradewind.operators.links.TargetLink"]]
 
 
 def test_a_table_says_how_far_it_is_read(tables: Tables) -> None:
