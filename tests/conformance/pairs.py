@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.ends import ENDS, End
+from tests.conformance.end import End
+from tests.conformance.ends import ENDS
 
 PAIRS = [(source, target) for source in ENDS for target in ENDS]
 TABLES = [(source, target) for source, target in PAIRS if ENDS[target].keeps_ledger]

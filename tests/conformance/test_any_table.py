@@ -13,6 +13,7 @@ import secrets
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from tests.conformance.files import File, S3Csv, S3Jsonl, S3Parquet
 from tests.conformance.pairs import PAIRS, Pair, each
 from tests.conformance.rows import COLUMNS, Row, rows
 from tests.conformance.values import tables
@@ -41,18 +42,26 @@ def test_any_table_arrives_as_it_is_or_is_refused_by_name(pair: Pair, table: lis
     pair.source.fill(there)
     pair.target.fill(THERE)
     run = f"run {next(_runs)}"
+    # The types of a file's texts would be guessed from a few records.
+    guesses = isinstance(pair.source, S3Csv) and isinstance(pair.target, S3Jsonl | S3Parquet)
+    source = pair.source.typed() if guesses else pair.source.source()
 
-    bad = next((row for row in there if not pair.target.can_hold(row)), None)
+    bad = next((row for row in there if not arrives(pair, row)), None)
     if bad is None:
-        pair.copy(run=run, mode="replace")
+        pair.copy(run=run, mode="replace", source=source)
         assert pair.target.rows() == there
         return
 
     with pytest.raises(DataError) as caught:
-        pair.copy(run=run, mode="replace")
+        pair.copy(run=run, mode="replace", source=source)
     assert pair.target.rows() == THERE
     assert caught.value.line == pair.source.line_of(there, bad)
-    assert caught.value.column in [name for name in COLUMNS if not pair.target.can_hold(only(bad, name))]
+    assert caught.value.column in [name for name in COLUMNS if not arrives(pair, only(bad, name))]
+
+
+def arrives(pair: Pair, row: Row) -> bool:
+    """Say whether a row can be there: S3 itself copies any bytes from file to file."""
+    return pair.target.can_hold(row) or (pair.source.kind == pair.target.kind and isinstance(pair.source, File))
 
 
 def only(row: Row, name: str) -> Row:

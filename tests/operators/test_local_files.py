@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
-from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged, Superseded
+from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged, Superseded, TransientError
 from tradewind.operators.compression import COMPRESSIONS
 from tradewind.operators.local_files import LocalFile
 from tradewind.operators.local_storage import LocalSink
@@ -251,8 +251,10 @@ def test_a_write_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
     sink.write(bytes(3 << 20))
     target.cancel()
 
-    with pytest.raises(ValueError, match="is closed"):
+    with pytest.raises(TransientError, match="was aborted"):
         sink.write(b"more")
+    with pytest.raises(TransientError, match="was aborted"):
+        sink.commit()
     assert os.listdir(tmp_path) == []
 
 

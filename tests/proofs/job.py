@@ -19,7 +19,7 @@ from tests.flights import COLUMNS, KEY, NULL, TABLE
 from tests.stage import LAKE, WAREHOUSE, Stage
 
 if TYPE_CHECKING:
-    from tests.conformance.ends import End
+    from tests.conformance.end import End
     from tradewind.hooks.compat import BaseOperator
 
 SOURCE_KEY = "in/flights.csv"

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conformance.ends import ENDS, Table
+from tests.conformance.ends import ENDS
 from tests.conformance.rows import Row, plain
+from tests.conformance.tables import Table
 from tests.proofs.job import Running, Try, pair_name, pair_of
 from tests.proofs.kill import MARGIN
 from tests.proofs.scenes import processes

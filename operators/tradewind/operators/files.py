@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.compression import INFER
 from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
@@ -22,6 +22,7 @@ from tradewind.operators.formats import CsvFormat, FileFormat
 from tradewind.operators.formats.choosing import check_stored, choose, make_format, stored_compression
 from tradewind.operators.joining import columns_joined
 from tradewind.operators.numbered_files import NumberedFiles
+from tradewind.operators.places import in_one_of
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting
@@ -299,14 +300,18 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         counted = True
         with self.open_file(storage, url, token) as sink:
             renamed = isinstance(reading, FileReading) and reading.renames
-            for data, known in layout.written(reading.parts(layout.asked(), arrays=layout.arrays), renamed=renamed):
-                sink.write(data)
-                size += len(data)
-                if counter is not None:
-                    counter.add(data)
-                counted = counted and known is not None
-                rows += known or 0
-                progress.add(len(data), rows=known or 0)
+            parts = list(reading.parts(layout.asked(), arrays=layout.arrays))
+            try:
+                for data, known in layout.written(iter(parts), renamed=renamed):
+                    sink.write(data)
+                    size += len(data)
+                    if counter is not None:
+                        counter.add(data)
+                    counted = counted and known is not None
+                    rows += known or 0
+                    progress.add(len(data), rows=known or 0)
+            except DataError as error:
+                raise in_one_of(error, parts) from error.__cause__
             if counter is not None:
                 rows, counted = counter.rows, True
             verify(request.expect, rows, None, url)

@@ -132,6 +132,7 @@ class LocalSink(Sink):
         self._path = Path(os.path.realpath(url))
         self._engine = compressor(compression) if compression else None
         self._done = False
+        self._aborted = False
         with _told(f"write {url}"):
             if self._path.is_dir():
                 raise InvalidArgument(f"{url} is a folder: name a file in it")
@@ -149,6 +150,7 @@ class LocalSink(Sink):
 
     def write(self, data: bytes, /) -> int:
         """Take bytes."""
+        self._refuse_aborted()
         if self._done:
             raise ValueError(f"{self.name} is closed")
         with _told(f"write {self.name}"):
@@ -159,7 +161,9 @@ class LocalSink(Sink):
         """Make the file visible; where that fails, nothing of it is left.
 
         :raises Superseded: where a newer try of the same work took over
+        :raises TransientError: where it was aborted before
         """
+        self._refuse_aborted()
         if self._done:
             return
         try:
@@ -192,11 +196,16 @@ class LocalSink(Sink):
         """Remove the hidden file; never raises."""
         if self._done:
             return
-        self._done = True
+        self._done = self._aborted = True
         with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._file.close()
+
+    def _refuse_aborted(self) -> None:
+        # A cancel comes from another thread: whoever writes on must not take nothing for the whole.
+        if self._aborted:
+            raise TransientError(f"{self.name} was aborted: nothing of it is written")
 
 
 def _stored(url: str, file: BinaryIO) -> StoredFile:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv, split_record
 from tradewind.operators.ends import Part
 
-_ABOUT_BYTES = re.compile(r"NUL byte|invalid byte sequence")
+_ABOUT_BYTES = re.compile(r"NUL byte|invalid byte sequence|not UTF-8|invalid UTF8")
 # NUL, and what bytes that are no UTF-8 become in a text.
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -36,11 +38,10 @@ def in_column(error: DataError, part: Part) -> DataError:
         error.column is not None
         or error.line is None
         or error.source != part.name
-        or part.projection is not None  # the columns are others than the fields
         or not _ABOUT_BYTES.search(str(error))
     ):
         return error
-    with contextlib.closing(open_csv(part, rewrite=False)) as source:
+    with contextlib.closing(open_csv(replace(part, projection=None))) as source:  # the columns as the file names them
         found = _bad_field(source, error.line)
     if found is None:
         return error
@@ -49,6 +50,16 @@ def in_column(error: DataError, part: Part) -> DataError:
     made = DataError(text, source=error.source, line=line, column=column, value=error.value)
     made.__cause__ = error.__cause__
     return made
+
+
+def in_one_of(error: DataError, parts: Sequence[Part]) -> DataError:
+    """Return an error that names the column too, see :func:`in_column`.
+
+    :param error: what a copy raised
+    :param parts: what it was copied from
+    """
+    part = next((part for part in parts if part.name == error.source), None)
+    return error if part is None else in_column(error, part)
 
 
 def _bad_field(source: CsvInput, line: int) -> tuple[int, str] | None:

@@ -77,6 +77,7 @@ class S3Writer(Sink):
         self._worker: ThreadPoolExecutor | None = None
         self._waiting: list[Future[None]] = []
         self._done = False
+        self._aborted = False
         self.bytes = 0
         self._parts.abort_older()
 
@@ -85,6 +86,7 @@ class S3Writer(Sink):
 
         :raises Superseded: where a newer try of the same work took over
         """
+        self._refuse_aborted()
         if self._done:
             raise ValueError(f"{self.name} is closed")
         size = len(data)
@@ -98,7 +100,11 @@ class S3Writer(Sink):
         return size
 
     def commit(self) -> None:
-        """Make the object visible; where that fails, nothing of it is left."""
+        """Make the object visible; where that fails, nothing of it is left.
+
+        :raises TransientError: where it was aborted before
+        """
+        self._refuse_aborted()
         if self._done:
             return
         try:
@@ -116,8 +122,14 @@ class S3Writer(Sink):
         """Leave nothing behind; never raises."""
         if self._done:
             return
+        self._aborted = True
         self._finish()
         self._parts.abort()
+
+    def _refuse_aborted(self) -> None:
+        # A cancel comes from another thread: whoever writes on must not take nothing for the whole.
+        if self._aborted:
+            raise TransientError(f"{self.name} was aborted: nothing of it is written")
 
     def _hand_over(self) -> None:
         """Compress in a thread of its own, for zlib lets others run meanwhile."""
