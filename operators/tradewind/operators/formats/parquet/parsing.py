@@ -110,7 +110,7 @@ class Parser:
             escape_char=False if doubled else dialect.escape_char,
             newlines_in_values=True,
         )
-        self._read_options = pa.csv.ReadOptions(column_names=list(given.names), block_size=1 << 30)
+        self._read_options = pa.csv.ReadOptions(column_names=list(given.names), block_size=1 << 30, use_threads=False)
         read = [_parsed_as(kind) for kind in self._kinds] or [pa.string() for _ in given.names]
         self._finish = [_finisher(kind) for kind in self._kinds] or [_same for _ in given.names]
         self._types = dict(zip(given.names, read, strict=True))
