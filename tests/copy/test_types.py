@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +67,40 @@ MYSQL: list[tuple[str, str, str, str]] = [
 
 
 BYTES = {"longblob", "binary(4)"}
+DOCS = Path(__file__).parents[2] / "docs" / "types.md"
+
+
+def documented(heading: str, column: int) -> list[str]:
+    """Return a column of one of the tables in docs/types.md, row by row.
+
+    :param heading: what the table stands under
+    :param column: counted from 0
+    """
+    lines = DOCS.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return [row[column] for row in rows[1:]]
+
+
+def mysql_documented(types: dict[str, str]) -> list[str]:
+    """Write types of MySQL's catalog as the table does: without the width that integers are shown in."""
+    return [re.sub(r"^((?!tinyint\(1\))\w*int)\(\d+\)", r"\1", kind) for kind in types.values()]
+
+
+def parquet_documented(data: bytes) -> list[str]:
+    """Return what a file's own schema says of its columns, as the table does."""
+    schema = pyarrow().parquet.ParquetFile(io.BytesIO(data)).schema
+    said = []
+    for at in range(len(schema)):
+        column = schema.column(at)
+        logical = json.loads(column.logical_type.to_json())
+        kind = {
+            "None": column.physical_type,
+            "Int": f"INT({logical.get('bitWidth')})",
+            "Decimal": f"DECIMAL({logical.get('precision')}, {logical.get('scale')})",
+            "Timestamp": "TIMESTAMP, UTC" if logical.get("isAdjustedToUTC") else "TIMESTAMP",
+        }.get(logical["Type"], logical["Type"].upper())
+        said.append("LIST" if ".list." in column.path else kind)
+    return said
 
 
 @dataclass(frozen=True)
@@ -92,11 +130,18 @@ class Ends:
             pyarrow()
         return S3File(f"s3://{self.stage.bucket}/types/{name}", conn_id=LAKE, columns=columns)
 
+    def body(self, name: str) -> bytes:
+        return self.stage.client().get_object(Bucket=self.stage.bucket, Key=f"types/{name}")["Body"].read()
+
+    @property
+    def is_mariadb(self) -> bool:
+        return "MariaDB" in self.mysql.query("SELECT VERSION()")[0][0]
+
     def postgres_types(self, table: str) -> dict[str, str]:
         return dict(
             self.postgres.query(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-                f"WHERE attrelid = '{table}'::regclass AND attnum > 0"
+                f"WHERE attrelid = '{table}'::regclass AND attnum > 0 ORDER BY attnum"
             )
         )
 
@@ -110,7 +155,7 @@ class Ends:
         return dict(
             self.mysql.query(
                 "SELECT column_name, column_type FROM information_schema.columns "
-                f"WHERE table_schema = DATABASE() AND table_name = '{table}'"
+                f"WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
             )
         )
 
@@ -166,6 +211,8 @@ def from_mysql(ends: Ends) -> Ends:
 def test_postgres_to_postgres(from_postgres: Ends) -> None:
     from_postgres.copy(from_postgres.in_postgres("a"), from_postgres.in_postgres("b"), create=True)
 
+    assert [kind for _, kind, *_ in POSTGRES] == documented("From PostgreSQL", 0) == documented("From PostgreSQL", 4)
+
     assert from_postgres.postgres_types("b") == {name: kind for name, kind, *_ in POSTGRES}
     assert from_postgres.postgres_rows("b") == from_postgres.postgres_rows("a")
 
@@ -174,13 +221,24 @@ def test_postgres_to_mysql_and_back(from_postgres: Ends) -> None:
     ends = from_postgres
     ends.copy(ends.in_postgres("a"), ends.in_mysql("m"), create=True)
     ends.copy(ends.in_mysql("m"), ends.in_postgres("b"), create=True)
+    mine = documented("From PostgreSQL", 3)
+    theirs = documented("From PostgreSQL", 8)
+    if ends.is_mariadb:  # its JSON is a longtext
+        mine = ["longtext" if kind == "json" else kind for kind in mine]
+        theirs = ["text" if kind == "jsonb" else kind for kind in theirs]
 
+    assert mysql_documented(ends.mysql_types("m")) == [
+        kind.partition(",")[0] if "UTC" in kind else kind for kind in mine
+    ]
+    assert list(ends.postgres_types("b").values()) == theirs
     assert ends.postgres_rows("b") == ends.postgres_rows("a")
 
 
 def test_mysql_to_mysql(from_mysql: Ends) -> None:
     from_mysql.copy(from_mysql.in_mysql("a"), from_mysql.in_mysql("b"), create=True)
 
+    assert mysql_documented({name: kind for name, kind, *_ in MYSQL}) == documented("From MySQL", 0)
+    assert mysql_documented(from_mysql.mysql_types("b")) == documented("From MySQL", 3)
     assert from_mysql.mysql_rows("b") == from_mysql.mysql_rows("a")
 
 
@@ -190,9 +248,12 @@ def test_mysql_to_postgres_and_back(from_mysql: Ends) -> None:
     ends.copy(ends.in_mysql("a"), ends.in_postgres("p"), create=True)
     ends.copy(ends.in_postgres("p"), ends.in_mysql("b"))
 
+    assert list(ends.postgres_types("p").values()) == documented("From MySQL", 4)
     assert ends.mysql_rows("b") == ends.mysql_rows("a")
 
 
+COLUMN = {"csv": 5, "jsonl": 6, "parquet": 7}
+"""Where the table says what PostgreSQL makes of such a file."""
 FILES = ["a.csv", "a.jsonl", "a.jsonl.gz", "a.parquet"]
 
 
@@ -203,7 +264,11 @@ def test_postgres_to_a_file_and_back(name: str, from_postgres: Ends) -> None:
     ends.copy(ends.in_postgres("a"), ends.in_s3(name))
     ends.copy(ends.in_s3(name), ends.in_postgres("b"))
     ends.copy(ends.in_s3(name), ends.in_postgres("c"), create=True)
+    kind = name.removeprefix("a.").removesuffix(".gz")
 
+    assert list(ends.postgres_types("c").values()) == documented("From PostgreSQL", COLUMN[kind])
+    if kind == "parquet" and hasattr(pyarrow(), "uuid") and hasattr(pyarrow(), "json_"):
+        assert parquet_documented(ends.body(name)) == documented("From PostgreSQL", 2)
     assert ends.postgres_rows("b") == ends.postgres_rows("a")
     assert ends.postgres_rows("c") == ends.postgres_rows("a")
 
@@ -218,4 +283,6 @@ def test_mysql_to_a_file_and_back(name: str, from_mysql: Ends) -> None:
         columns = {column: Field(column, "bytes" if kind in BYTES else None) for column, kind, *_ in MYSQL}
     ends.copy(ends.in_s3(name, columns=columns), ends.in_mysql("b"))
 
+    if name == "a.parquet":
+        assert parquet_documented(ends.body(name)) == documented("From MySQL", 2)
     assert ends.mysql_rows("b") == ends.mysql_rows("a")
