@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 from datetime import date, datetime
 from decimal import Decimal
@@ -208,3 +209,34 @@ def test_what_the_file_or_the_table_lacks_is_named(target: Tables, file: Path) -
     with pytest.raises(InvalidArgument, match=r"key: .* has no column 'id'"):
         copy(LocalFile(file, columns={"name": "name"}), target.table(), mode="merge", key=("id",))
     assert rows(target) == []
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "parquet"])
+def test_other_formats_give_columns_and_constants_too(target: Tables, tmp_path: Path, ending: str) -> None:
+    target.query(
+        "INSERT INTO t (id, name, n, d) VALUES (1, 'a', 5, '2026-01-02'), (2, NULL, 6, NULL), (3, '', 7, NULL)"
+    )
+    whole, made = tmp_path / f"whole.{ending}", tmp_path / f"made.{ending}"
+    copy(target.table(), LocalFile(whole))
+    columns: Columns = {"name": "who", "id": Field("key", "bigint"), "d": "day"}
+    copy(LocalFile(whole, columns=columns, constants={"x": "1", "f": FILE_NAME}), LocalFile(made))
+    copy(LocalFile(made), LocalFile(tmp_path / "made.csv"))
+    with (tmp_path / "made.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["who", "key", "day", "x", "f"],
+            ["a", "1", "2026-01-02", "1", str(whole)],
+            ["", "2", "", "1", str(whole)],
+            ["", "3", "", "1", str(whole)],
+        ]
+
+    with pytest.raises(DataError, match=rf"whole.{ending}, record 1, column name: 'a' is no integer"):
+        copy(LocalFile(whole, columns={"name": Field("n", "integer")}), LocalFile(made))
+
+    target.query("DELETE FROM t")
+    back: Columns = {"key": "id", "who": Field("name", "text"), "f": "file"}
+    copy(LocalFile(made, columns=back, constants={"d": "2026-01-05"}), target.table())
+    assert rows(target) == [
+        (1, "a", None, date(2026, 1, 5), str(whole)),
+        (2, None, None, date(2026, 1, 5), str(whole)),
+        (3, "", None, date(2026, 1, 5), str(whole)),
+    ]

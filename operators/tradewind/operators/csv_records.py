@@ -130,7 +130,7 @@ def _projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
     source.types = projected_types(outputs, part.types)
     if keeps_records(outputs, len(source.fields or ())):
         return replace(source, names=names)
-    return rewritten(source, outputs) if rewrite else replace(source, names=names, outputs=outputs)
+    return rewritten(source, outputs, part.unit) if rewrite else replace(source, names=names, outputs=outputs)
 
 
 def projected_types(

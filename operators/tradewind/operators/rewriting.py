@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.casts import converter
@@ -18,19 +19,22 @@ from tradewind.operators.projection import Output
 
 BLOCK = 1 << 18
 
+Unit = Literal["line", "record"]
+
 # No bytes of UTF-8 (RFC 3629, section 3): they stand around each record until it is known that none was passed over.
 _BEGIN, _END = b"\xff", b"\xfe"
 _SHOWN = 100
 
 
-def rewritten(source: CsvInput, outputs: Sequence[Output]) -> CsvInput:
+def rewritten(source: CsvInput, outputs: Sequence[Output], unit: Unit = "line") -> CsvInput:
     """Return an input whose records hold the columns that are asked for.
 
     :param source: the input, its header read
     :param outputs: the columns, resolved
+    :param unit: what an error counts, see :class:`tradewind.operators.ends.Part`
     """
     names = tuple(output.name for output in outputs)
-    return replace(source, names=names, fields=names, stream=_Rewritten(source, outputs), crlf=False)
+    return replace(source, names=names, fields=names, stream=_Rewritten(source, outputs, unit), crlf=False)
 
 
 class FieldWriter:
@@ -93,9 +97,9 @@ def _stretch(dialect: CsvDialect) -> bytes:
 class _Rewritten:
     """The stream of rewritten records."""
 
-    def __init__(self, source: CsvInput, outputs: Sequence[Output]) -> None:
+    def __init__(self, source: CsvInput, outputs: Sequence[Output], unit: Unit) -> None:
         self._stream = source.stream  # for who looks for the number of rows
-        self._rewriter = Rewriter(source, outputs)
+        self._rewriter = Rewriter(source, outputs, unit)
         self._blocks = blocks(source, BLOCK)
         self._rest = b""
 
@@ -121,10 +125,13 @@ class Rewriter:
 
     :param source: the input, its header read
     :param outputs: the columns, resolved
+    :param unit: what an error counts
     """
 
-    def __init__(self, source: CsvInput, outputs: Sequence[Output]) -> None:
+    def __init__(self, source: CsvInput, outputs: Sequence[Output], unit: Unit = "line") -> None:
         self._name = source.name
+        self._unit = unit
+        self._seen = 0
         self._line_end = source.line_end
         self._scanner = Scanner(source.dialect)
         self._width = len(source.fields or ())
@@ -160,6 +167,7 @@ class Rewriter:
         records = text.count(_BEGIN)
         if not text.startswith(_BEGIN) or not text.endswith(_END) or text.count(_END + _BEGIN) != records - 1:
             raise self._refused(block, "it cannot be read")
+        self._seen += records
         return text[1:-1].replace(_END + _BEGIN, b"")
 
     def _template(self) -> bytes:
@@ -203,12 +211,12 @@ class Rewriter:
     def _refused(self, block: Block, reason: str) -> DataError:
         """Find the record that is at fault; for the path of errors, it is not fast."""
         line = block.line
-        for whole in self._scanner.records(block.data, self._line_end):
-            error = self._fault(whole, line)
+        for number, whole in enumerate(self._scanner.records(block.data, self._line_end), self._seen + 1):
+            error = self._fault(whole, line if self._unit == "line" else number)
             if error is not None:
                 return error
             line += whole.count(self._line_end)
-        return DataError(f"{self._name}, line {block.line:,}: {reason}", source=self._name, line=block.line)
+        return self._error(block.line if self._unit == "line" else self._seen + 1, reason)
 
     def _fault(self, whole: bytes, line: int) -> DataError | None:
         try:
@@ -244,5 +252,5 @@ class Rewriter:
         return f"the record has {count} fields, the header {self._width}"
 
     def _error(self, line: int, text: str, column: str | None = None, value: str | None = None) -> DataError:
-        where = f"{self._name}, line {line:,}" + (f", column {column}" if column else "")
+        where = f"{self._name}, {self._unit} {line:,}" + (f", column {column}" if column else "")
         return DataError(f"{where}: {text}", source=self._name, line=line, column=column, value=value)
