@@ -54,12 +54,14 @@ class Table:
     :param kind: pg_class.relkind
     :param columns: its columns in order
     :param unique: the column sets of its unique indexes that ON CONFLICT can use
+    :param estimate: about how many rows it has, as its last VACUUM or ANALYZE saw it; None where there was none
     """
 
     name: TableName
     kind: str
     columns: tuple[Column, ...]
     unique: frozenset[frozenset[str]] = frozenset()
+    estimate: int | None = None
 
     def column(self, name: str) -> Column:
         """Return a column by its name."""
@@ -70,7 +72,7 @@ class Table:
 _COLUMNS = """
 SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), t.typcategory,
        coalesce(to_jsonb(a) ->> 'attgenerated', '') <> '', coalesce(to_jsonb(a) ->> 'attidentity', ''),
-       format_type(a.atttypid, -1)
+       format_type(a.atttypid, -1), nullif(greatest(c.reltuples::bigint, 0), 0)
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -100,7 +102,7 @@ def find_table(session: PostgresSession, name: TableName) -> Table | None:
         return None
     columns = tuple(Column(*row[3:9]) for row in rows)
     unique = frozenset(frozenset(row[0]) for row in session.query(_UNIQUE, [name.sql]))
-    return Table(TableName(rows[0][1], rows[0][0]), rows[0][2], columns, unique)
+    return Table(TableName(rows[0][1], rows[0][0]), rows[0][2], columns, unique, rows[0][9])
 
 
 def existing_table(session: PostgresSession, name: TableName) -> Table:
@@ -126,13 +128,3 @@ def _near(session: PostgresSession, name: TableName) -> str:
     )
     near = difflib.get_close_matches(name.table, [row[0] for row in rows], n=1)
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"
-
-
-def estimated_rows(session: PostgresSession, table: Table) -> int | None:
-    """Return how many rows a table has, about, as its last VACUUM or ANALYZE saw it; None where there was none.
-
-    :param session: the connection
-    :param table: the table
-    """
-    [(rows,)] = session.query("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)", [table.name.sql])
-    return rows if rows > 0 else None

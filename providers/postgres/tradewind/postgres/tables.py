@@ -115,16 +115,15 @@ class PostgresTable(_PostgresEnd, SqlTable):
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
         """Find the table; its rows are read in one snapshot."""
-        from tradewind.postgres.catalog import estimated_rows, existing_table
+        from tradewind.postgres.catalog import existing_table
         from tradewind.postgres.names import listed
         from tradewind.postgres.unloading import PostgresReading
 
         hook = self._connect()
         with hook.session(work) as session:
             table = existing_table(session, TableName.parse(self.table))
-            estimate = estimated_rows(session, table)
         query = f"SELECT {listed([column.name for column in table.columns])} FROM {table.name.sql}"
-        yield PostgresReading(hook, work, self.describe(), query, projection=self.projection(), estimate=estimate)
+        yield PostgresReading(hook, work, self.describe(), query, projection=self.projection(), estimate=table.estimate)
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""
