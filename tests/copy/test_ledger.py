@@ -10,7 +10,7 @@ import pytest
 
 from tests.fix_copies import MemoryFiles, copy
 from tests.fix_tables import Tables
-from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.operators.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE
 
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
@@ -110,3 +110,15 @@ def test_pruners_spare_young_entries_and_do_not_wait_for_each_other(target: Tabl
     assert target.query("SELECT count(*) FROM tradewind_ledger") == [(40,)]
     with ledger_of(target, 1) as strict:
         assert strict.prune() == 20
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_table_that_was_loaded_and_dropped_is_told(create: bool, target: Tables) -> None:
+    copy(MemoryFiles(b"id\n1\n"), target.table(), create=create)
+    target.query("DROP TABLE t")
+    for _ in range(2):
+        with pytest.raises(NotFound, match="not there any more: reload=True"):
+            copy(MemoryFiles(b"id\n1\n"), target.table(), create=create)
+    if create:
+        assert copy(MemoryFiles(b"id\n1\n"), target.table(), create=True, reload=True).loaded_before is None
+        assert target.query("SELECT count(*) FROM t") == [(1,)]

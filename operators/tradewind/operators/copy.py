@@ -54,7 +54,8 @@ class CopyOperator(BaseOperator):
     :param max_errors: how many bad records may be set aside into ``rejects`` before the copy fails
     :param rejects: the file that takes bad records, as ``S3File("s3://bucket/rejects/{{ ds }}.csv")``
     :param expect: what must hold before the commit, as ``[RowCount(min=1), Unique("id")]`` (see
-        :mod:`tradewind.operators.expectations`): where something does not, nothing is committed
+        :mod:`tradewind.operators.expectations`): where something does not, nothing is committed; a set of numbered
+        files, whose parts are written one by one, is then left without its manifest
     :param dry_run: make the plan, log it and return it, and change nothing: which way the data goes, the SQL, the files
         and their sizes, which column goes where, whether the ledger holds the input, which rights are needed and which
         of them are missing; what is wrong is the same error as in a real run. Templated: ``"{{ params.dry_run }}"``

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from tradewind.hooks.errors import DataError
+from tradewind.hooks.errors import DataError, NotFound
 from tradewind.operators.columns import Table, check_key, in_order_of_fields, match_columns
 from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
@@ -114,11 +114,13 @@ class TableLoad(ABC, Generic[T]):
         """Load, and commit; or find that it was loaded before.
 
         :raises DataError: where a record does not fit; the table is then as it was
+        :raises NotFound: where the table that was loaded before is not there any more
         """
         self._ledger.ensure()
         self.begin()
         tokens, before = self._claim()
         if before is not None:
+            self._refuse_gone(before)
             self._transaction.rollback()
             return before
         try:
@@ -130,6 +132,20 @@ class TableLoad(ABC, Generic[T]):
             self._rejects.abort()
             raise
         return result
+
+    def _refuse_gone(self, before: CopyResult) -> None:
+        if self.is_gone(before):
+            raise NotFound(
+                f"the ledger says that {self.full_name()} got this input at {before.loaded_before}, but the table is "
+                "not there any more: reload=True loads it again"
+            )
+
+    @abstractmethod
+    def is_gone(self, before: CopyResult) -> bool:
+        """Say whether the table that was loaded before is not there any more.
+
+        :param before: what the ledger says of that load
+        """
 
     def plan(self) -> Plan:
         """Say what :meth:`run` would do, and write nothing.

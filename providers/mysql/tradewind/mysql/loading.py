@@ -24,7 +24,7 @@ from tradewind.mysql.statements import Into
 from tradewind.mysql.text_format import Rendered, TextFormat, line_of
 from tradewind.operators.columns import check_key
 from tradewind.operators.csv_records import Block, CsvInput, open_csv
-from tradewind.operators.ends import CopyRequest, Part, Reading
+from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
@@ -116,6 +116,13 @@ class Load(TableLoad[Table]):
         """Return the table, None where the load would make it."""
         found = find_table(self._session, self.name)
         return found if found or self._request.create else existing_table(self._session, self.name)
+
+    def is_gone(self, before: CopyResult) -> bool:
+        """Say whether the table that was loaded before is not there any more: this load may just have made it anew."""
+        if find_table(self._session, self.name) is None:
+            return True
+        made_anew = self.created and before.rows > 0  # else another load filled what this one had made
+        return made_anew and not self._session.query(f"SELECT 1 FROM {self.name.sql} LIMIT 1")  # noqa: S608 (quoted)
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""

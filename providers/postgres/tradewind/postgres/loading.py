@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError
 from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import CopyRequest, Part, Reading
+from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.rejects import Rejects, TolerantLoad
@@ -109,6 +109,10 @@ class Load(TableLoad[Table]):
         """Return the table, None where the load would make it."""
         found = find_table(self._session, self._name)
         return found if found or self._request.create else existing_table(self._session, self._name)
+
+    def is_gone(self, before: CopyResult) -> bool:
+        """Say whether the table that was loaded before is not there any more."""
+        return find_table(self._session, self._name) is None
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
