@@ -38,7 +38,7 @@ def joined(found: Iterator[Part], dialect: CsvDialect, *, renamed: bool = False)
     for part in parts:
         _check_dialect(part, dialect)
         opened = open_csv(part)
-        if opened.empty and (part.columns is None or part.dialect.header):  # not even a header: no rows
+        if opened.empty and (not part.columns or part.dialect.header):  # not even a header: no rows
             opened.close()
             continue
         if first is None:
