@@ -266,7 +266,12 @@ def test_postgres_to_a_file_and_back(name: str, from_postgres: Ends) -> None:
     ends.copy(ends.in_s3(name), ends.in_postgres("c"), create=True)
     kind = name.removeprefix("a.").removesuffix(".gz")
 
-    assert list(ends.postgres_types("c").values()) == documented("From PostgreSQL", COLUMN[kind])
+    expected = documented("From PostgreSQL", COLUMN[kind])
+    for known, made in (("uuid", "uuid"), ("json_", "jsonb")):  # an old pyarrow has no such type
+        if kind == "parquet" and not hasattr(pyarrow(), known):
+            expected = ["text" if each == made else each for each in expected]
+
+    assert list(ends.postgres_types("c").values()) == expected
     if kind == "parquet" and hasattr(pyarrow(), "uuid") and hasattr(pyarrow(), "json_"):
         assert parquet_documented(ends.body(name)) == documented("From PostgreSQL", 2)
     assert ends.postgres_rows("b") == ends.postgres_rows("a")

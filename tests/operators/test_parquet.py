@@ -267,7 +267,7 @@ def test_a_type_is_kept(kind: TypeKind) -> None:
     texts, values = TYPED[kind]
     found = [str(each) if each != each else each for each in column(ColumnType(kind), *texts).to_pylist()]
     if kind == "uuid":
-        found = [UUID(bytes=each) if isinstance(each, bytes) else each for each in found]
+        found = [UUID(each) if isinstance(each, str) else each for each in found]
 
     assert found == values
 
@@ -366,6 +366,8 @@ BAD: dict[str, tuple[ColumnType, str, str]] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_value_is_named_with_record_and_column(name: str) -> None:
     kind, text, says = BAD[name]
+    if kind.kind == "uuid" and not hasattr(pyarrow(), "uuid"):
+        pytest.skip(f"pyarrow {pyarrow().__version__} knows no type of UUIDs")
     good: dict[str, str] = {"boolean": "t", "date": "2013-02-03", "bytes": "\\x", "uuid": str(U), "array": "[1]"}
     values: list[str | None] = [good.get(kind.kind, "1"), None] * 5_000
     part = part_of(records([*values, text, "1"]), ["n", "a"], [ColumnType("bigint"), kind], name="t on db")

@@ -51,7 +51,6 @@ def arrow_type(kind: ColumnType) -> Any:
         "timestamp": pa.timestamp("us"),
         "timestamptz": pa.timestamp("us", "UTC"),
         "bytes": pa.binary(),
-        "uuid": pa.binary(16),
     }
     return plain.get(kind.kind, pa.string())
 
@@ -250,7 +249,7 @@ def _finisher(kind: ColumnType) -> Finish:
         return _lists(kind, stored)
     if kind.kind == "bytes":
         return lambda column: _bytes(column, 2)
-    if kind.kind == "uuid":
+    if kind.kind == "uuid" and not pa.types.is_string(stored):
         return lambda column: _uuids(column, stored)
     if kind.kind == "json" and isinstance(stored, pa.BaseExtensionType):
         return lambda column: pa.ExtensionArray.from_storage(stored, _one(column).cast(stored.storage_type))
@@ -295,14 +294,14 @@ def _uuids(column: Any, stored: Any) -> Any:
     pa = pyarrow()
     pc = pa.compute
     plain = _bytes(pc.replace_substring(_one(column), "-", ""), 0).cast(pa.binary(16))
-    return pa.ExtensionArray.from_storage(stored, plain) if isinstance(stored, pa.BaseExtensionType) else plain
+    return pa.ExtensionArray.from_storage(stored, plain)
 
 
 def _lists(kind: ColumnType, stored: Any) -> Finish:
     pa = pyarrow()
     decoder = json.JSONDecoder(parse_float=Number, parse_int=Number)
-    read = _ELEMENTS.get(_bounded(kind.item).kind, str)
     moment = arrow_type(_bounded(kind.item))
+    read = str if pa.types.is_string(moment) else _ELEMENTS.get(_bounded(kind.item).kind, str)
 
     def element(value: Any) -> Any:
         if value is None:
