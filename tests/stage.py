@@ -53,8 +53,11 @@ class Stage:
         connection.autocommit = True
         return connection
 
-    def connect_mysql(self) -> Any:
-        """Open a connection of the onlooker's own to MySQL, in autocommit."""
+    def connect_mysql(self, **options: Any) -> Any:
+        """Open a connection of the onlooker's own to MySQL, in autocommit.
+
+        :param options: more arguments of PyMySQL's
+        """
         import pymysql
 
         url = urlsplit(self.mysql)
@@ -68,6 +71,7 @@ class Stage:
             read_timeout=120,
             autocommit=True,
             init_command="SET time_zone = '+00:00'",
+            **options,
         )
 
     def client(self) -> S3Client:

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from tests.bench.contenders import CONTENDERS, FORMATS, Contender, Task, result_key, source_key
 from tests.bench.measure import Measured, run
+from tests.bench.pair_bench import PAIR_LABELS, PairBench
+from tests.bench.pairs import PAIRS
 from tests.bench.parquet import rows_of, upload
 from tests.bench.servers import S3, Servers, open_servers
 from tests.bench.table import Row, markdown, surroundings
 from tests.flights import NULL, ROWS, TABLE, ddl, write_csv
 
 TIMES = {"30MB": 1, "300MB": 10, "3GB": 100}
-RIVALS = ["raw", "ours", "duckdb", "official"]
+RIVALS = ["raw", "raw-s3", "ours", "duckdb", "official"]
 NEVER = {("official", "300MB", "unload"), ("official", "3GB", "load"), ("official", "3GB", "unload")}
 """Not run: these take minutes or more memory than the machine has."""
 
@@ -33,6 +35,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("direction", nargs="*", default=["load", "unload"], help="load, unload (default: both)")
     parser.add_argument("--size", nargs="+", choices=TIMES, default=["30MB", "300MB"], help="default: 30MB 300MB")
+    parser.add_argument(
+        "--pairs",
+        nargs="*",
+        choices=PAIRS,
+        help=f"measure pairs of ends in place of load and unload: {', '.join(PAIRS)} (default: all)",
+    )
     parser.add_argument("--rival", nargs="+", choices=RIVALS, default=RIVALS, help="default: all")
     parser.add_argument("--format", choices=FORMATS, default="csv", help="of the object in S3 (default: csv)")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each, one after the other in turn (default: 3)")
@@ -198,7 +206,14 @@ def main() -> int:
         command = f"python -m tests.bench {shlex.join(sys.argv[1:])}".strip()
         print(surroundings(command, asked.s3))
         worker = shared_out(asked.worker_cores)
-        for size in asked.size:
+        for size in asked.size if asked.pairs is not None else ():
+            with open_servers(folder / size, asked.s3, mysql=True) as servers:
+                pair_bench = PairBench(servers, folder, TIMES[size], worker)
+                for direction in asked.pairs or PAIRS:
+                    rows = pair_bench.compare(size, direction, asked.rival, asked.repeats)
+                    shown = markdown(rows, PAIR_LABELS, direction, pair_bench.bytes, pair_bench.rows, pair_bench.idle)
+                    print(shown, flush=True)
+        for size in asked.size if asked.pairs is None else ():
             with open_servers(folder / size, asked.s3) as servers:
                 bench = Bench(servers, folder, TIMES[size], worker, asked.format)
                 idle = bench.idle()

@@ -148,7 +148,7 @@ class Ours(Contender):
         from tradewind.operators.copy import CopyOperator
 
         operator = CopyOperator(task_id=self.task.direction, source=source, target=target)
-        return _execute(operator, self.task.run_id)
+        return execute(operator, self.task.run_id)
 
 
 class Official(Contender):
@@ -173,7 +173,7 @@ class Official(Contender):
             sql_conn_id=WAREHOUSE,
             aws_conn_id=LAKE,
         )
-        return _execute(operator, self.task.run_id)
+        return execute(operator, self.task.run_id)
 
     def unload(self) -> Callable[[], object]:
         import boto3  # noqa: F401
@@ -192,7 +192,7 @@ class Official(Contender):
             df_kwargs={"index": False},
             replace=True,
         )
-        return _execute(operator, self.task.run_id)
+        return execute(operator, self.task.run_id)
 
 
 class DuckDb(Contender):
@@ -205,8 +205,8 @@ class DuckDb(Contender):
         import duckdb
 
         connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-        for extension in ("httpfs", "postgres_scanner"):
-            connection.load_extension(str(_extension(extension)))
+        for name in ("httpfs", "postgres_scanner"):
+            connection.load_extension(str(extension(name)))
         return connection
 
     def _ends(self) -> str:
@@ -233,14 +233,22 @@ class DuckDb(Contender):
         return lambda: (connection.execute(ends), connection.execute(statement))
 
 
-def _execute(operator: Any, run_id: str) -> Callable[[], object]:
+def execute(operator: Any, run_id: str) -> Callable[[], object]:
+    """Return what runs an operator.
+
+    :param run_id: the run
+    """
     from tests.fix_airflow import make_context
 
     context = make_context(operator, run_id=run_id)
     return lambda: operator.execute(context)
 
 
-def _extension(name: str) -> Path:
+def extension(name: str) -> Path:
+    """Return the file of an extension of DuckDB.
+
+    :param name: as ``httpfs``
+    """
     from importlib.util import find_spec
 
     spec = find_spec(f"duckdb_extension_{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from typing import Any
 
 from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
 from tests.bench.contenders import CONTENDERS, Task
+from tests.bench.pairs import PAIR_CONTENDERS, PAIRS
 from tests.stage import Stage
 
 
@@ -73,12 +75,35 @@ def _measure_outside(work: Any) -> Measured:
 
 
 def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
+    """Take the sum of a program's and its children's peaks."""
+    import psutil
+
+    program = psutil.Process(process.pid)
+    each: dict[int, int] = {}
     while process.returncode is None:
-        try:
-            peaks.append(_memory(process.pid, "VmHWM"))
-        except OSError:
-            return
+        for one in [program, *_children(program)]:
+            with contextlib.suppress(OSError):
+                each[one.pid] = max(each.get(one.pid, 0), _memory(one.pid, "VmHWM"))
+        peaks.append(sum(each.values()))
         time.sleep(0.05)
+
+
+def _children(program: Any) -> list[Any]:
+    import psutil
+
+    try:
+        return list(program.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _work(name: str, task: Task) -> tuple[bool, Any]:
+    """Return what does the work, and whether that is programs of its own."""
+    if task.direction in PAIRS:
+        pair = PAIR_CONTENDERS[name](task)
+        return pair.external, pair.work()
+    contender = CONTENDERS[name](task)
+    return contender.external, getattr(contender, task.direction)()
 
 
 def main() -> None:
@@ -88,9 +113,8 @@ def main() -> None:
     stage = Stage(**asked["stage"])
     os.environ |= stage.connections()
     task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"], asked["kind"])
-    contender = CONTENDERS[asked["name"]](task)
-    work = getattr(contender, task.direction)()
-    measured = (_measure_outside if contender.external else _measure_inside)(work)
+    external, work = _work(asked["name"], task)
+    measured = (_measure_outside if external else _measure_inside)(work)
     print("\n" + json.dumps(asdict(measured)))
 
 

@@ -12,16 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.stage import BUCKET, WAREHOUSE, Stage
+from tests.fix_mysql import MySqlServer
+from tests.stage import BUCKET, MART, WAREHOUSE, Stage
 
 KEYS = ("benchmark", "benchmark-secret")
 
 POSTGRES = {"shared_buffers": "256MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h", "synchronize_seqscans": "off"}
 """Nothing that a checkpoint in the middle would turn into chance: each run begins with a CHECKPOINT of its own."""
+
+
+MYSQL = {"innodb-buffer-pool-size": "512M", "innodb-log-file-size": "2G"}
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,12 @@ class Servers:
 
 
 @contextmanager
-def open_servers(folder: Path, s3: str) -> Iterator[Servers]:
-    """Start PostgreSQL and an S3 server, both of which end with this process.
+def open_servers(folder: Path, s3: str, *, mysql: bool = False) -> Iterator[Servers]:
+    """Start PostgreSQL and an S3 server, which end with this process.
 
     :param folder: where their state goes
     :param s3: a name in :data:`S3`
+    :param mysql: whether to start MySQL or MariaDB too
     """
     from tradewind.local.postgres import PostgresServer
 
@@ -65,7 +70,17 @@ def open_servers(folder: Path, s3: str) -> Iterator[Servers]:
         stage = Stage(database.dsn(WAREHOUSE), endpoint, *KEYS)
         _answering(stage)
         assert database.pid
-        yield Servers(stage, {"postgres": database.pid, "s3": pid})
+        pids = {"postgres": database.pid, "s3": pid}
+        if mysql:
+            (folder / "mysql").mkdir(parents=True, exist_ok=True)
+            server = stack.enter_context(MySqlServer(folder / "mysql", MYSQL))
+            assert server.process
+            pids["mysql"] = server.process.pid
+            address = server.address
+            address.query(f"CREATE DATABASE {MART} CHARACTER SET utf8mb4")
+            dsn = f"mysql://{address.user}:{address.password}@{address.host}:{address.port}/{MART}"
+            stage = replace(stage, mysql=dsn)
+        yield Servers(stage, pids)
 
 
 def _answering(stage: Stage, seconds: float = 60.0) -> None:

@@ -13,10 +13,11 @@ from statistics import median
 from tests.bench.measure import Measured
 
 HEAD = """\
-| | wall s, best (median) | against psql | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
+| | wall s, best (median) | against raw | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
 TITLES = {"load": "S3 {kind} into PostgreSQL", "unload": "PostgreSQL into S3 {kind}"}
+NAMES = {"postgres": "PostgreSQL", "mysql": "MariaDB", "s3": "S3 CSV"}
 KINDS = {"csv": "CSV", "parquet": "Parquet"}
 PACKAGES = (
     "tradewind",
@@ -63,11 +64,18 @@ def markdown(
     :param idle: what psql takes by itself
     """
     raw = [row.measured.seconds for row in rows if row.name == "raw"]
-    lines = [f"\n### {TITLES[direction].format(kind=KINDS[kind])}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
+    lines = [f"\n### {_title(direction, kind)}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
     for name in dict.fromkeys(row.name for row in rows):
         runs = [row for row in rows if row.name == name]
         lines.append(_line(runs, labels[name], raw, size, idle))
     return "\n".join(lines)
+
+
+def _title(direction: str, kind: str) -> str:
+    if direction in TITLES:
+        return TITLES[direction].format(kind=KINDS[kind])
+    source, target = direction.split("-")
+    return f"{NAMES[source]} into {NAMES[target]}"
 
 
 def _line(runs: Sequence[Row], label: str, raw: Sequence[float], size: int, idle: Measured) -> str:

@@ -20,7 +20,7 @@ from tests.conformance.values import tables
 from tradewind.hooks.errors import DataError
 
 SEED = int(os.environ.get("TRADEWIND_SEED") or secrets.randbelow(10**6))
-EXAMPLES = int(os.environ.get("TRADEWIND_EXAMPLES") or 8)
+EXAMPLES = int(os.environ.get("TRADEWIND_EXAMPLES") or 5)
 THERE = rows(3, start=10**6)
 _runs = itertools.count(1)
 
@@ -32,7 +32,7 @@ _runs = itertools.count(1)
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate, Phase.shrink] if EXAMPLES > 8 else [Phase.generate],
+    phases=[Phase.generate, Phase.shrink] if EXAMPLES > 5 else [Phase.generate],
     print_blob=False,
 )
 @given(table=tables)

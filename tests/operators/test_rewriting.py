@@ -25,6 +25,7 @@ DIALECTS = [
     CsvDialect(escape="\\", null="\\N"),
     CsvDialect(delimiter="|", escape="\\", quote="'"),
     CsvDialect(delimiter="\t", null="-"),
+    CsvDialect(delimiter="\\"),
 ]
 
 

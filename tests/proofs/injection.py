@@ -408,7 +408,11 @@ def inject(services: list[Service], seed: int, count: int) -> Injected:
     while payloads.count < count:
         for service in services:
             hostile = Round(service, payloads, done.rounds // len(services))
-            done.problems += [f"{service.kind}, round {done.rounds}: {text}" for text in hostile.problems()]
+            try:
+                found = hostile.problems()
+            except Exception as error:  # what cannot be copied is a problem too
+                found = [f"{type(error).__name__}: {error}"]
+            done.problems += [f"{service.kind}, round {done.rounds}: {text}" for text in found]
             done.told += len(hostile.told)
             done.rounds += 1
     done.payloads = payloads.count

@@ -178,7 +178,8 @@ class Rewriter:
             else b"\\g<%d>" % self._groups[output.index]
             for output in self._outputs
         ]
-        return _BEGIN + self._delimiter.join(pieces) + self._line_end + _END
+        between = self._delimiter.replace(b"\\", b"\\\\")
+        return _BEGIN + between.join(pieces) + self._line_end + _END
 
     def _cast(self) -> Callable[[re.Match[bytes]], bytes]:
         """Return the replacement where fields are cast."""

@@ -13,6 +13,8 @@ from tradewind.operators.csv_records import CsvInput
 from tradewind.operators.projection import Output
 from tradewind.operators.types import ColumnType
 
+# What such a field holds has no zone for sure: nothing is looked for in it, which takes the server as long as the load.
+_WITHOUT_ZONE = frozenset(("timestamp", "date"))
 _TYPES = {"date": "DATE", "time": "TIME(6)", "timestamp": "DATETIME(6)"}
 
 
@@ -29,7 +31,7 @@ def expression(column: Column, value: str, *, forced: bool, kind: ColumnType | N
     text = f"NULLIF({value}, '')" if forced and column.never_empty else value
     if column.boolean:
         return _truth(value, text)
-    if column.moment:
+    if column.moment and (kind is None or kind.kind not in _WITHOUT_ZONE):
         return _moment(value, text)
     return None if text == value else text
 
@@ -61,7 +63,10 @@ def _zoned(value: str, otherwise: str, made: str) -> str:
     :param made: what stands for one with an offset, in SQL, of ``time``, ``offset`` and its ``unit``
     """
     length = f"CHAR_LENGTH({value})"
-    cases = [f"WHEN RIGHT({value}, 1) = 'Z' THEN LEFT({value}, {length} - 1)"]
+    cases = [
+        f"WHEN RIGHT({value}, 1) = 'Z' THEN LEFT({value}, {length} - 1)",
+        f"WHEN RIGHT({value}, 3) = '+00' AND {length} > 13 THEN LEFT({value}, {length} - 3)",  # the same, but soon told
+    ]
     for size, shortest, unit, digits in ((6, 16, "HOUR_MINUTE", "[0-9]{2}:[0-9]{2}"), (3, 13, "HOUR", "[0-9]{2}")):
         offset = f"RIGHT({value}, {size})"
         cases.append(
