@@ -26,6 +26,7 @@ from tests.stage import open_stage
 WHAT = {
     "matrix": "every pair of ends in every mode, broken in four ways at random moments, then the retries",
     "inject": "hostile names and values in every place that SQL is made of: none reaches a server unquoted",
+    "tpch": "TPC-H: PostgreSQL, Parquet in S3, MySQL, CSV in S3, PostgreSQL; 22 answers before and after",
     "kill": "SIGKILL at a random moment, then the retry",
     "twin": "two tries of the same work at the same time",
     "fault": "dropped connections, delays and 503 between the task and its servers",
@@ -86,6 +87,7 @@ def arguments() -> argparse.Namespace:
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
         f"providers of the bench group); for matrix, pairs with a mode as {every[0]} (default: all)",
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
     matrix = asked.proof == "matrix"
     asked.count = asked.count or {"matrix": 25, "inject": 10_000}.get(asked.proof, 50)
@@ -149,6 +151,21 @@ def prove_injection(seed: int, count: int, folder: Path) -> int:
     return len(done.problems)
 
 
+def prove_tpch(scale: float, folder: Path) -> int:
+    """Send TPC-H's tables around, and return how many tables or answers differ."""
+    from tests.proofs.tpch import Tpch
+
+    print(f"\n### {WHAT['tpch']} (scale {scale:g})\n", flush=True)
+    with open_servers(folder / "servers") as servers:
+        os.environ |= servers.stage.connections()
+        with closing(Tpch(servers.stage, folder, scale)) as tpch:
+            trip = tpch.travel()
+    legs = ", ".join(f"{seconds:.1f}" for seconds in trip.seconds)
+    print(f"{trip.rows:,} rows in 8 tables; the four legs took {legs} s; {trip.queries} answers compared")
+    print("\n".join(trip.problems) or "all rows and all answers are the same at the end as at the start")
+    return len(trip.problems)
+
+
 def prove_scenes(proof: str, names: list[str], seed: int, count: int, folder: Path) -> int:
     """Run one proof on some kinds of copy, each with servers of its own; return how many runs went wrong."""
     bad = 0
@@ -168,6 +185,9 @@ def main() -> int:
     with working_folder() as folder:
         if asked.proof == "matrix":
             bad = prove_matrix(asked.copy, seed, asked.count, folder)
+        elif asked.proof == "tpch":
+            asked.copy, asked.count = [asked.proof], 30  # tables and queries
+            bad = prove_tpch(asked.scale, folder)
         elif asked.proof == "inject":
             asked.copy = [asked.proof]
             bad = prove_injection(seed, asked.count, folder)
