@@ -72,7 +72,7 @@ def draw(points: Points) -> str:
         if tick <= widest:
             x, y = place(tick, 10)
             lines.append(f'<text x="{x}" y="{y + 20}" text-anchor="middle">{tick:,} MB of data</text>')
-    for name, found in points.items():
+    for name, found in ((name, found) for name, found in points.items() if found):
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in found))
         lines.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[name]}" stroke-width="2.5"/>')
         for data, memory in found:

@@ -56,3 +56,10 @@ def test_the_input_is_as_it_was_afterwards() -> None:
     source = open_csv(Part("f", lambda: io.BytesIO(data), CsvDialect()))
     assert infer(source, 100) == ["bigint", "text"]
     assert source.stream.read() == data[4:]
+
+
+def test_a_long_text_is_looked_at_too() -> None:
+    data = b"id,note\n1,%s\n" % (b"x" * (1 << 20))
+    source = open_csv(Part("f.csv", lambda: io.BytesIO(data), CsvDialect()))
+
+    assert infer(source, 1 << 22) == ["bigint", "text"]

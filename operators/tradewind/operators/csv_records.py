@@ -12,6 +12,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from tradewind.hooks.errors import DataError
@@ -246,7 +247,18 @@ def split_record(text: str, dialect: CsvDialect) -> tuple[str, ...]:
         doublequote=dialect.escape_char == dialect.quote,
         escapechar=None if dialect.escape_char == dialect.quote else dialect.escape_char,
     )
-    return tuple(next(reader, ()))
+    with long_fields():
+        return tuple(next(reader, ()))
+
+
+@contextmanager
+def long_fields() -> Iterator[None]:
+    """Let the module csv read fields of any length: its own limit, 128 KiB, is one of the whole process."""
+    before = csv.field_size_limit(RECORD_LIMIT)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _check_names(names: tuple[str, ...], name: str) -> None:

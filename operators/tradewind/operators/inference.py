@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Literal
 
-from tradewind.operators.csv_records import CsvInput, Pushback, Scanner
+from tradewind.operators.csv_records import CsvInput, Pushback, Scanner, long_fields
 
 Kind = Literal["boolean", "bigint", "decimal", "double", "date", "timestamp", "timestamptz", "uuid", "text"]
 """Those of :data:`tradewind.operators.types.TypeKind` that a text shows."""
@@ -129,10 +129,11 @@ def infer(source: CsvInput, limit: int = SAMPLE_BYTES) -> list[Kind | None]:
     )
     width = len(source.names or ())
     seen: list[set[str]] = [set() for _ in range(width)]
-    for rows in _batches(reader):
-        full = [row for row in rows if len(row) == width]  # a ragged record is the load's business
-        for values, column in zip(seen, zip(*full, strict=True), strict=False):
-            values.update(column)
+    with long_fields():
+        for rows in _batches(reader):
+            full = [row for row in rows if len(row) == width]  # a ragged record is the load's business
+            for values, column in zip(seen, zip(*full, strict=True), strict=False):
+                values.update(column)
     return [widest(values, dialect.null) for values in seen]
 
 
