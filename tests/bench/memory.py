@@ -80,7 +80,9 @@ def draw(points: Points) -> str:
             lines.append(f'<circle cx="{x}" cy="{y}" r="4" fill="{COLOURS[name]}"/>')
             lines.append(f'<text x="{x}" y="{y - 9}" text-anchor="middle">{memory:,.0f}</text>')
         x, y = place(*found[-1])
-        lines.append(f'<text x="{x}" y="{y - 26}" text-anchor="end" fill="{COLOURS[name]}">{LABELS[name]}</text>')
+        # Beside the last point where there is room, else above it.
+        at, anchor = (f'x="{x + 12}" y="{y + 5}"', "start") if x < WIDTH * 0.7 else (f'x="{x}" y="{y - 26}"', "end")
+        lines.append(f'<text {at} text-anchor="{anchor}" fill="{COLOURS[name]}">{LABELS[name]}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
