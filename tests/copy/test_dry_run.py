@@ -11,6 +11,7 @@ import pytest
 
 from tests.fix_tables import Tables
 from tests.stage import LAKE, Stage
+from tradewind.hooks.compat import BaseOperator
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.ends import Source, Target
@@ -272,6 +273,7 @@ def test_a_plan_of_many_files_stays_small() -> None:
     assert sum("reads" in line for line in plan.lines()) == FILES_TOLD + 1
 
 
+@pytest.mark.skipif(not hasattr(BaseOperator, "dry_run"), reason="Airflow 3.0 has no dry run of an operator")
 def test_airflows_own_dry_run_stays_what_it_is() -> None:
     operator = CopyOperator(task_id="t", source=LocalFile("/a"), target=LocalFile("/b"), dry_run=True)
     assert operator.dry_run() is None  # type: ignore[func-returns-value]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fix_mysql import MySqlDatabase, mysql_child
+from tests.mysql.test_hook_interrupts import gone_after
 from tradewind.hooks.compat import Context
 from tradewind.hooks.errors import DataError, InvalidArgument, TimedOut
 from tradewind.mysql.errors import QueryCancelled
@@ -177,7 +178,7 @@ def test_on_kill_cancels_and_says_so(
             task.execute(context(task))
         other.join()
     assert "the server has ended the statement" in caplog.text + capfd.readouterr().out
-    assert mysql_database.running() == []
+    gone_after(mysql_database, 10)
     assert mysql_database.query("SELECT * FROM t") == []
 
 
