@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.services import require
 from tests.stage import Stage
 
 
+@pytest.mark.slow
 def test_tpch_gives_the_same_answers_after_a_round_trip(
     full_stage: Stage, tmp_path: Path, connection: Callable[..., str]
 ) -> None:
-    pytest.importorskip("duckdb_extension_tpch")
+    if find_spec("duckdb_extension_tpch") is None:
+        require("tpch", "no duckdb-extension-tpch to make the tables: install it, as the group dev does")
     from tests.proofs.tpch import Tpch
 
     for name, value in full_stage.connections().items():
