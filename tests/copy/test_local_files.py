@@ -70,3 +70,18 @@ def test_bad_records_are_set_aside_on_the_disk(database: Database, tmp_path: Pat
     with pytest.raises(DataError, match="more than 1 bad records"):
         move(LocalFile(tmp_path / "in.csv"), target, context, max_errors=1, rejects=rejects)
     assert [path.name for path in (tmp_path / "rejects").iterdir()] == ["bad.csv"]
+
+
+def test_an_empty_hour_becomes_parquet_where_its_columns_are_named(tmp_path: Path, context: Callable[..., Any]) -> None:
+    pytest.importorskip("pyarrow", reason="no pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "in.jsonl").write_text("")
+    target = LocalFile(tmp_path / "out.parquet")
+    with pytest.raises(DataError, match=r"no records to name its columns.*, so a Parquet file cannot be made"):
+        move(LocalFile(tmp_path / "in.jsonl"), target, context)
+    assert not (tmp_path / "out.parquet").exists()
+
+    named = LocalFile(tmp_path / "in.jsonl", columns=["id", "name"])
+    assert move(named, target, context)["rows"] == 0
+    assert parquet.read_table(tmp_path / "out.parquet").column_names == ["id", "name"]

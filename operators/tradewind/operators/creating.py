@@ -27,7 +27,9 @@ def column_types(parts: Sequence[Part], what: str) -> dict[str, ColumnType | Non
         for column, kind in (known or _inferred(part, max(SAMPLE_BYTES // len(parts), 1 << 18))).items():
             found.setdefault(column, []).append(kind)
     if not found:
-        raise DataError(f"no part of the input has a header, so {what} cannot be made from it")
+        empty = all(part.unit == "record" for part in parts)
+        lacks = "the input has no records to name its columns (name them: columns=[...])" if empty else None
+        raise DataError(f"{lacks or 'no part of the input has a header'}, so {what} cannot be made from it")
     return {column: common(types) for column, types in found.items()}
 
 
