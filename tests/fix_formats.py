@@ -8,10 +8,10 @@ from contextlib import closing
 from typing import Any
 
 from tests.fix_copies import Short
-from tradewind.operators.csv_records import open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.formats.csv.records import open_csv
 from tradewind.operators.formats.fields import FieldReader
 from tradewind.operators.formats.typed import TypedParts
 from tradewind.operators.types import Arrays, ColumnType

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.fix_mysql import MySqlDatabase
     from tests.fix_postgres import Database
-    from tradewind.operators.sql_table import SqlTable
+    from tradewind.operators.tables.ends import SqlTable
 
 Service = Literal["postgres", "mysql"]
 

@@ -17,10 +17,10 @@ from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged, TransientError
-from tradewind.operators.compression import COMPRESSIONS
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyResult
+from tradewind.operators.files.compression import COMPRESSIONS
 
 ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 PLAIN = b"id,name\n1,a\n2,b\n"

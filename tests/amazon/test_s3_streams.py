@@ -18,7 +18,7 @@ from tests.fix_proxy import Faults, Proxy
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.amazon.s3.writing import PART, TOKEN, part_size
 from tradewind.hooks.errors import ConnectionFailed, DataError, SourceChanged, Superseded
-from tradewind.operators.compression import COMPRESSIONS, compressor
+from tradewind.operators.files.compression import COMPRESSIONS, compressor
 
 pytestmark = pytest.mark.anywhere
 

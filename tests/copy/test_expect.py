@@ -14,10 +14,10 @@ from tests.fix_postgres import Database
 from tests.fix_tables import Tables
 from tests.stage import LAKE, Stage
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, TradewindError
-from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expectations import Check, ForeignKey, Freshness, NotNull, RowCount, Unique, Values
 from tradewind.operators.expecting import Expectation
+from tradewind.operators.formats.csv.counting import RecordCounter
 
 HEADER = b"id,code,at,day,team\n"
 GOOD = HEADER + b"1,A,{now},{today},1\n2,b,{now},{today},2\n"

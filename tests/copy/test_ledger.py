@@ -11,7 +11,7 @@ import pytest
 from tests.fix_copies import MemoryFiles, copy
 from tests.fix_tables import Tables
 from tradewind.hooks.errors import InvalidArgument, NotFound
-from tradewind.operators.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE
+from tradewind.operators.tables.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE
 
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 

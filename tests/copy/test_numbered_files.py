@@ -22,7 +22,7 @@ from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.expectations import RowCount
-from tradewind.operators.files import FileEnd
+from tradewind.operators.files.ends import FileEnd
 from tradewind.operators.local_files import LocalFile
 
 PLAIN = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(100))
@@ -33,7 +33,7 @@ WRITER = """
 import sys
 from tests.fix_copies import MemoryFiles, copy
 from tradewind.operators.local_files import LocalFile
-from tradewind.operators.partitioning import PartitionedWrite
+from tradewind.operators.files.partitioning import PartitionedWrite
 end = PartitionedWrite._end
 def told(self):
     end(self)

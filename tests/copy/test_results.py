@@ -19,10 +19,10 @@ from tradewind.amazon.s3.files import S3File
 from tradewind.hooks.compat import AIRFLOW_3
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.ends import CopyResult
-from tradewind.operators.ledger import recalled, recorded
 from tradewind.operators.links import TARGET_LINK, TargetLink
 from tradewind.operators.local_files import LocalFile
 from tradewind.operators.plan import FILES_TOLD
+from tradewind.operators.tables.ledger import recalled, recorded
 
 
 def test_the_result_says_what_was_read_and_what_was_written(

@@ -99,7 +99,7 @@ def task_process(task: str, scheduler: int) -> psutil.Process:
     (found,) = [
         process
         for process in above & below
-        if any("tradewind.operators.guard" in " ".join(child.cmdline()) for child in process.children())
+        if any("tradewind.operators.processes.guard" in " ".join(child.cmdline()) for child in process.children())
     ]
     return found
 

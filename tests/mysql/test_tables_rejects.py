@@ -12,7 +12,7 @@ from tests.fix_copies import MemoryFiles, MemorySink, copy
 from tests.fix_mysql import MySqlDatabase
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.tables import MySqlTable
-from tradewind.operators import rejects
+from tradewind.operators.tables import rejects
 
 pytestmark = pytest.mark.anywhere
 

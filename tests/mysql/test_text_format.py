@@ -17,8 +17,8 @@ from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.fix_mysql import MySqlDatabase
 from tradewind.mysql import bulk, text_format
 from tradewind.mysql.tables import MySqlTable
-from tradewind.operators.csv_records import CsvInput, blocks
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats.csv.records import CsvInput, blocks
 
 pytestmark = pytest.mark.anywhere
 

@@ -29,7 +29,7 @@ from tradewind.mysql.rendering import Renderer
 from tradewind.mysql.unloading import MySqlReading, table_reading
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
-from tradewind.operators.unloads import CopyStream
+from tradewind.operators.tables.unloads import CopyStream
 
 pytestmark = pytest.mark.anywhere
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.operators.processes import look, marked, processes
+from tradewind.operators.processes.kernel import look, marked, processes
 
 AIRFLOW_WAITS = 5.0
 """Seconds that Airflow 3 leaves a task between SIGTERM and SIGKILL (2: 60 seconds by default)."""

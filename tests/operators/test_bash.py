@@ -13,8 +13,8 @@ import pytest
 
 from tradewind.hooks.compat import AirflowException, AirflowSkipException, Context
 from tradewind.hooks.errors import InvalidArgument, TradewindError
-from tradewind.operators import children
 from tradewind.operators.bash import BashOperator
+from tradewind.operators.processes import children
 
 Run = Callable[..., Any]
 

@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from tradewind.operators.csv_records import open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
-from tradewind.operators.inference import infer, kind_of, widest
+from tradewind.operators.formats.csv.inference import infer, kind_of, widest
+from tradewind.operators.formats.csv.records import open_csv
 
 pytestmark = pytest.mark.anywhere
 

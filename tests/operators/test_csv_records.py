@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from tests.fix_copies import Short
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import (
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import (
     CsvInput,
     Pushback,
     Scanner,
@@ -21,8 +23,6 @@ from tradewind.operators.csv_records import (
     first_record_end,
     open_csv,
 )
-from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import Part
 
 pytestmark = pytest.mark.anywhere
 

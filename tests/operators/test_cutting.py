@@ -8,9 +8,9 @@ import pytest
 
 from tests.operators.test_rewriting import DIALECTS
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.rewriting import FieldWriter
+from tradewind.operators.formats.csv.cutting import CsvCutter
+from tradewind.operators.formats.csv.rewriting import FieldWriter
 
 pytestmark = pytest.mark.anywhere
 

@@ -9,8 +9,8 @@ import pytest
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.formats import CsvFormat
 from tradewind.operators.formats.choosing import choose, stored_compression
+from tradewind.operators.formats.csv import CsvFormat
 from tradewind.operators.formats.jsonl import JsonLines
 from tradewind.operators.formats.parquet import Parquet
 from tradewind.operators.local_files import LocalFile

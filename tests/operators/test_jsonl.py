@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.fix_formats import NAME, Stored, csv_of, part_of, values_of, written
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import open_csv
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats.csv.records import open_csv
 from tradewind.operators.formats.jsonl import JsonLines
 from tradewind.operators.types import ColumnType, array_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
-from tradewind.operators.processes import children
+from tradewind.operators.processes.kernel import children
 
 TREES = [
     "sessions", "deaf", "pipeline", "daemon", "baton", "nested",
@@ -71,7 +71,7 @@ def test_a_task_that_is_told_to_end(worker: subprocess.Popen[str], tmp_path: Pat
 def test_guard_that_is_killed_itself(worker: subprocess.Popen[str], tmp_path: Path, name: str) -> None:
     tree = Tree(worker, name, tmp_path)
     tree.wait_for(4)
-    (guard,) = [pid for pid in children(tree.pid) if b"tradewind.operators.guard" in command(pid)]
+    (guard,) = [pid for pid in children(tree.pid) if b"tradewind.operators.processes.guard" in command(pid)]
 
     os.kill(guard, signal.SIGKILL)
     tree.end_as_airflow_does()

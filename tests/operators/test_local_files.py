@@ -16,9 +16,9 @@ import pytest
 
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged, Superseded, TransientError
-from tradewind.operators.compression import COMPRESSIONS
+from tradewind.operators.files.compression import COMPRESSIONS
+from tradewind.operators.files.local_storage import LocalSink
 from tradewind.operators.local_files import LocalFile
-from tradewind.operators.local_storage import LocalSink
 
 PLAIN = b"id,name\n1,a\n2,b\n"
 ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
@@ -26,7 +26,7 @@ ENDINGS = {"gzip": ".gz", "zstd": ".zst", "bz2": ".bz2", "xz": ".xz"}
 # Writes until it is killed, having told that a part of it is on the disk.
 WRITER = """
 import sys
-from tradewind.operators.local_storage import LocalSink
+from tradewind.operators.files.local_storage import LocalSink
 sink = LocalSink(sys.argv[1], sys.argv[2])
 while True:
     sink.write(bytes(1 << 20))

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from tradewind.operators.prefetching import FILES, HELD, Prefetch
-from tradewind.operators.reading_ahead import AheadReader
+from tradewind.operators.files.prefetching import FILES, HELD, Prefetch
+from tradewind.operators.files.reading_ahead import AheadReader
 
 pytestmark = pytest.mark.anywhere
 

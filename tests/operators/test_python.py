@@ -18,8 +18,8 @@ import pytest
 
 from tradewind.hooks.compat import AIRFLOW_3, AirflowSkipException, Asset, Context
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.guard import MARK
-from tradewind.operators.processes import LINUX, look
+from tradewind.operators.processes.guard import MARK
+from tradewind.operators.processes.kernel import LINUX, look
 from tradewind.operators.python import PythonOperator
 
 if TYPE_CHECKING or AIRFLOW_3:

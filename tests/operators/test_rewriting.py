@@ -10,11 +10,11 @@ import pytest
 from tests.fix_copies import Short
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.casts import KINDS, Cast, converter
-from tradewind.operators.csv_records import open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import open_csv
+from tradewind.operators.formats.csv.rewriting import FieldReader, FieldWriter
 from tradewind.operators.projection import FILE_NAME, Columns, Constant, Field, Projection
-from tradewind.operators.rewriting import FieldReader, FieldWriter
 
 pytestmark = pytest.mark.anywhere
 

@@ -18,7 +18,7 @@ from typing import Any
 from tests.fix_airflow import make_context
 from tradewind.hooks.compat import AIRFLOW_3, AirflowException, BaseOperator
 from tradewind.operators.bash import BashOperator
-from tradewind.operators.processes import PR_SET_PDEATHSIG, prctl
+from tradewind.operators.processes.kernel import PR_SET_PDEATHSIG, prctl
 from tradewind.operators.python import PythonOperator
 
 DAEMON = """

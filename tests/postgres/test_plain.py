@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.fix_postgres import Database
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import open_csv
 from tradewind.postgres.plain import PlainHead, suits
 from tradewind.postgres.tables import PostgresTable
 

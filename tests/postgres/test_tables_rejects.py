@@ -11,7 +11,7 @@ import pytest
 from tests.fix_copies import MemoryFiles, MemorySink, copy
 from tests.fix_postgres import Database
 from tradewind.hooks.errors import DataError
-from tradewind.operators import rejects
+from tradewind.operators.tables import rejects
 from tradewind.postgres.tables import PostgresTable
 
 pytestmark = pytest.mark.anywhere

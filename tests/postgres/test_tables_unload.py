@@ -17,7 +17,7 @@ from tests.postgres.sessions import once_it_sleeps, until_alone
 from tradewind.hooks.errors import InvalidArgument, NotFound, TradewindError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
-from tradewind.operators.unloads import CopyStream
+from tradewind.operators.tables.unloads import CopyStream
 from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tradewind.hooks.compat import AirflowSkipException, BaseOperator, Context
 from tradewind.hooks.errors import InvalidArgument, TradewindError, TransientError
-from tradewind.operators import children
+from tradewind.operators.processes import children
 
 INLINE_LIMIT = 100_000
 """Bytes above which a command goes into a file: Linux takes 131,072 bytes in one argument (execve(2))."""

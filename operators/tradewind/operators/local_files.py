@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, Unpack
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.files import FileEnd, FileOptions
+from tradewind.operators.files.ends import FileEnd, FileOptions
 from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
-    from tradewind.operators.local_storage import LocalStorage
+    from tradewind.operators.files.local_storage import LocalStorage
 
 _SCHEME = "file://"
 
@@ -26,8 +26,8 @@ class LocalFile(FileEnd):
 
     :param path: an absolute path, or a list of them; a ``*`` makes it a pattern: ``*`` is any text within a folder,
         ``**`` any folders, ``?`` one character, ``[..]`` one of a set
-    :param options: what every file takes, see :class:`tradewind.operators.files.FileEnd`: compression, the dialect of
-        CSV or its single arguments, columns, constants, allow_empty, wildcard_match
+    :param options: what every file takes, see :class:`~tradewind.operators.files.ends.FileEnd`: compression, the
+        dialect of CSV or its single arguments, columns, constants, allow_empty, wildcard_match
     """
 
     template_fields: ClassVar[Sequence[str]] = ("path", *FileEnd.template_fields)
@@ -42,7 +42,7 @@ class LocalFile(FileEnd):
 
     def storage(self) -> LocalStorage:
         """Return the machine's disk."""
-        from tradewind.operators.local_storage import LocalStorage
+        from tradewind.operators.files.local_storage import LocalStorage
 
         return LocalStorage()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tradewind.hooks.compat import AirflowSkipException, BaseOperator, Context, TaskDeferred, unpack_context
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.children import Watch
+from tradewind.operators.processes.children import Watch
 
 
 class PythonOperator(BaseOperator):

@@ -9,14 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
-from tradewind.operators.manifests import NUMBER
+from tradewind.operators.files.manifests import NUMBER
 from tradewind.operators.types import Arrays, Spelling
+
+if TYPE_CHECKING:
+    from tradewind.operators.formats.csv.cutting import CsvCutter
 
 
 @dataclass(frozen=True)
@@ -72,34 +74,3 @@ class FileFormat(ABC):
         :raises InvalidArgument: where files of this format cannot be cut
         """
         raise InvalidArgument(f"{name}: a set of files is CSV or JSON lines: leave {NUMBER} out, or write one of them")
-
-
-@dataclass(frozen=True)
-class CsvFormat(FileFormat):
-    """Comma-separated values.
-
-    :param dialect: how they are written
-    :param columns: the names of the fields in order, None where a header names them
-    """
-
-    dialect: CsvDialect
-    columns: tuple[str, ...] | None = None
-    name: ClassVar[str] = "csv"
-
-    def asked(self) -> CsvDialect:
-        """Return the file's own dialect."""
-        return self.dialect
-
-    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
-        """Hand out the bytes as they are, in the dialect they are in."""
-        return Part(file.name, file.open, self.dialect, self.columns, file.size)
-
-    def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
-        """Join the parts: one header, one dialect, whole records."""
-        from tradewind.operators.joining import joined
-
-        return joined(parts, self.dialect, renamed=renamed)
-
-    def cutter(self, name: str) -> CsvCutter:
-        """Cut records where they end."""
-        return CsvCutter(self.dialect, name)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.compression import ENDINGS, INFER, check_compression, infer
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.formats import CsvFormat, FileFormat
+from tradewind.operators.files.compression import ENDINGS, INFER, check_compression, infer
+from tradewind.operators.formats import FileFormat
+from tradewind.operators.formats.csv import CsvFormat
 from tradewind.operators.templates import templated
 
 Format = Literal["csv", "jsonl", "parquet"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tradewind.operators.csv_records import Block
+from tradewind.operators.formats.csv.records import Block
 from tradewind.operators.formats.typed import Input
 
 # Lone surrogates stand in no text of UTF-8: for a quoted field's begin, and for a delimiter and line ends within one.

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.creating import column_types
-from tradewind.operators.csv_records import Block, CsvInput, blocks, open_csv
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.formats.csv.records import Block, CsvInput, blocks, open_csv
+from tradewind.operators.tables.creating import column_types
 from tradewind.operators.types import TEXT, ColumnType
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class Input:
         )
 
     def _lines_before(self, block: Block, index: int) -> int:
-        from tradewind.operators.csv_records import Scanner
+        from tradewind.operators.formats.csv.records import Scanner
 
         records = list(Scanner(self.source.dialect).records(block.data, self.source.line_end))
         return sum(record.count(self.source.line_end) for record in records[:index])

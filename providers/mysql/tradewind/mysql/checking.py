@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.mysql.catalog import Table
 from tradewind.mysql.names import TableName, quoted
-from tradewind.operators.checked_table import LoadedTable
 from tradewind.operators.statements import Rules
+from tradewind.operators.tables.checked import LoadedTable
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession

@@ -12,7 +12,7 @@ from tradewind.mysql.catalog import Column, Table, existing_table, find_table
 from tradewind.mysql.column_types import sql_type
 from tradewind.mysql.locks import lock, unlock
 from tradewind.mysql.names import TableName, listed, quoted
-from tradewind.operators.creating import column_types, key_columns
+from tradewind.operators.tables.creating import column_types, key_columns
 from tradewind.operators.types import ColumnType
 
 if TYPE_CHECKING:

@@ -14,7 +14,14 @@ from tradewind.mysql.locks import lock, try_lock
 from tradewind.mysql.names import TableName
 from tradewind.mysql.rights import holds
 from tradewind.operators.ends import CopyRequest, CopyResult
-from tradewind.operators.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
+from tradewind.operators.tables.ledger import (
+    LEDGER_COLUMNS,
+    PRUNED_AT_ONCE,
+    is_pruner,
+    recalled,
+    recorded,
+    refuse_shape,
+)
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession

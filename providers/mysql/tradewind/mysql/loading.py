@@ -22,13 +22,13 @@ from tradewind.mysql.rejects import LoadedBlocks
 from tradewind.mysql.rights import may_create, table_rights
 from tradewind.mysql.statements import Into
 from tradewind.mysql.text_format import Rendered, TextFormat, line_of
-from tradewind.operators.columns import check_key
-from tradewind.operators.csv_records import Block, CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.formats.csv.records import Block, CsvInput, open_csv
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
-from tradewind.operators.rejects import Rejects, TolerantLoad
-from tradewind.operators.table_load import Merged, TableLoad
+from tradewind.operators.tables.columns import check_key
+from tradewind.operators.tables.load import Merged, TableLoad
+from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.catalog import Column, Table
 from tradewind.mysql.names import listed, quoted
-from tradewind.operators.columns import ordinal_column
 from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
-from tradewind.operators.table_load import Merged
+from tradewind.operators.tables.columns import ordinal_column
+from tradewind.operators.tables.load import Merged
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tradewind.hooks.errors import DataError
 from tradewind.mysql.faults import located, words
-from tradewind.operators.csv_records import Block
+from tradewind.operators.formats.csv.records import Block
 
 
 class LoadedBlocks:

@@ -9,7 +9,7 @@ from tradewind.mysql.catalog import Column
 from tradewind.mysql.names import quoted
 from tradewind.mysql.values import literal
 from tradewind.operators.casts import Cast
-from tradewind.operators.csv_records import CsvInput
+from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.projection import Output
 from tradewind.operators.types import ColumnType
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from tradewind.mysql.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
-from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant
-from tradewind.operators.sql_table import SqlTable
+from tradewind.operators.tables.ends import SqlTable
+from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work

@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import Block, CsvInput, Scanner, blocks
+from tradewind.operators.formats.csv.records import Block, CsvInput, Scanner, blocks
 
 BLOCK = 1 << 18
 

@@ -39,8 +39,8 @@ from tradewind.mysql.values import literal
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.projection import Projection
+from tradewind.operators.tables.unloads import CopyStream, RowsReading
 from tradewind.operators.types import Arrays
-from tradewind.operators.unloads import CopyStream, RowsReading
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.checked_table import LoadedTable
 from tradewind.operators.statements import Rules
+from tradewind.operators.tables.checked import LoadedTable
 from tradewind.postgres.catalog import Table
 from tradewind.postgres.names import TableName, quoted
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, NotFound
-from tradewind.operators.creating import column_types, key_columns
+from tradewind.operators.tables.creating import column_types, key_columns
 from tradewind.operators.types import ColumnType
 from tradewind.postgres.catalog import Column, Table, existing_table, find_table
 from tradewind.postgres.column_types import sql_type

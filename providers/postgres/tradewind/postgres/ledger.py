@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import AccessDenied, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult
-from tradewind.operators.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
+from tradewind.operators.tables.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
 from tradewind.postgres.names import TableName
 from tradewind.postgres.rights import holds
 

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import CsvInput, Scanner, blocks, open_csv
 
 
 class ServerLines:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput, Pushback, open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.formats.csv.records import CsvInput, Pushback, open_csv
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
-from tradewind.operators.rejects import Rejects, TolerantLoad
-from tradewind.operators.table_load import Merged, TableLoad
+from tradewind.operators.tables.load import Merged, TableLoad
+from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 from tradewind.postgres.admission import admit, referenced, refuse_rest
 from tradewind.postgres.catalog import Table, existing_table, find_table

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.columns import ordinal_column
 from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
-from tradewind.operators.table_load import Merged
+from tradewind.operators.tables.columns import ordinal_column
+from tradewind.operators.tables.load import Merged
 from tradewind.postgres.catalog import Table
 from tradewind.postgres.names import listed, quoted
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import string
 
-from tradewind.operators.csv_records import CsvInput, Pushback
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
+from tradewind.operators.formats.csv.records import CsvInput, Pushback
 
 CHUNK = 1 << 18
 LONGEST = 1 << 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import Block, CsvInput
+from tradewind.operators.formats.csv.records import Block, CsvInput
 from tradewind.postgres.lines import ServerLines
 from tradewind.postgres.messages import located, server_text
 

@@ -6,8 +6,8 @@ import contextlib
 import re
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import Scanner, blocks, open_csv
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.formats.csv.records import Scanner, blocks, open_csv
 from tradewind.operators.progress import Progress
 
 _END_MARK = re.compile(rb"[\r\n]\\\.[\r\n]")

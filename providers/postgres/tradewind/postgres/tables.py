@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
-from tradewind.operators.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting
-from tradewind.operators.sql_table import SqlTable, check_conn_id
+from tradewind.operators.tables.ends import SqlTable, check_conn_id
+from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
 from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.projection import Output, Projection
+from tradewind.operators.tables.unloads import CopyStream, RowsReading
 from tradewind.operators.types import Arrays, spelling
-from tradewind.operators.unloads import CopyStream, RowsReading
 from tradewind.postgres.column_types import result_types
 from tradewind.postgres.errors import translated
 from tradewind.postgres.fields import type_sql

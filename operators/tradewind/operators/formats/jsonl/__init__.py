@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.formats.csv.cutting import CsvCutter
 from tradewind.operators.types import Arrays, Spelling
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from json.encoder import encode_basestring
 
-from tradewind.operators.csv_records import Block
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import Block
 from tradewind.operators.formats.fields import FieldReader
 from tradewind.operators.formats.typed import Input, TypedParts
 from tradewind.operators.types import ColumnType, TypeKind

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from tradewind.operators.csv_records import Block, Scanner
+from tradewind.operators.formats.csv.records import Block, Scanner
 from tradewind.operators.formats.parquet.arrow import pyarrow
 from tradewind.operators.formats.typed import Input
 from tradewind.operators.formats.values import Number

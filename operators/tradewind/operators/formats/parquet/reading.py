@@ -10,11 +10,11 @@ from typing import Any
 
 from tradewind.hooks.errors import DataError, TradewindError
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.files.reading_ahead import AheadReader
 from tradewind.operators.formats import FileAccess
 from tradewind.operators.formats.parquet.arrow import column_type, pyarrow
 from tradewind.operators.formats.parquet.rendering import Render, renderer
 from tradewind.operators.names import shown
-from tradewind.operators.reading_ahead import AheadReader
 from tradewind.operators.types import Arrays, ColumnType, spelling
 
 FOOTER = 1 << 16

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
 from tradewind.amazon.s3.locations import is_pattern, parse_s3_url
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.files import FileEnd, FileOptions
+from tradewind.operators.files.ends import FileEnd, FileOptions
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
@@ -35,8 +35,8 @@ class S3File(FileEnd):
         environment
     :param region_name: the region, instead of the connection's
     :param aws_conn_id: another name of ``conn_id``; give one of the two
-    :param options: what every file takes, see :class:`tradewind.operators.files.FileEnd`: compression, the dialect of
-        CSV or its single arguments, columns, constants, allow_empty, wildcard_match
+    :param options: what every file takes, see :class:`~tradewind.operators.files.ends.FileEnd`: compression, the
+        dialect of CSV or its single arguments, columns, constants, allow_empty, wildcard_match
     """
 
     template_fields: ClassVar[Sequence[str]] = ("url", "conn_id", "region_name", *FileEnd.template_fields)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from tradewind.amazon.hooks import AwsHook
 from tradewind.amazon.s3.locations import S3Location, S3Object, literal_prefix, matcher, parse_s3_url
 from tradewind.hooks.errors import AccessDenied, DataError, InvalidArgument, NotFound, TradewindError
-from tradewind.operators.compression import INFER
+from tradewind.operators.files.compression import INFER
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.reading import S3Reader

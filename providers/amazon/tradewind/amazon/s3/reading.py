@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import PreconditionFailed, classify
 from tradewind.hooks.errors import ConnectionFailed, SourceChanged, TradewindError, TransientError
-from tradewind.operators.compression import infer
-from tradewind.operators.reading_ahead import AheadReader, OnBytes
+from tradewind.operators.files.compression import infer
+from tradewind.operators.files.reading_ahead import AheadReader, OnBytes
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tradewind.amazon.errors import PreconditionFailed
 from tradewind.amazon.s3.locations import S3Object, parse_s3_url
 from tradewind.hooks.errors import SourceChanged
+from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.plan import Right
-from tradewind.operators.storage import Storage, StoredFile
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook

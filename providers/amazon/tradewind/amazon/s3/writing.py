@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.errors import error_code
 from tradewind.hooks.errors import AccessDenied, InvalidArgument, NotFound, Superseded, TradewindError, TransientError
-from tradewind.operators.compression import compressor, infer
 from tradewind.operators.ends import Sink
+from tradewind.operators.files.compression import compressor, infer
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook

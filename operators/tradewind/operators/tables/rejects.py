@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import Block, CsvInput, Scanner, blocks
-from tradewind.operators.places import numbered
+from tradewind.operators.formats.csv.places import numbered
+from tradewind.operators.formats.csv.records import Block, CsvInput, Scanner, blocks
 
 if TYPE_CHECKING:
     from tradewind.operators.ends import Sink

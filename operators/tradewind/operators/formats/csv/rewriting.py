@@ -13,8 +13,8 @@ from typing import Literal
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.casts import converter
-from tradewind.operators.csv_records import Block, CsvInput, Scanner, blocks
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats.csv.records import Block, CsvInput, Scanner, blocks
 from tradewind.operators.projection import Output
 
 BLOCK = 1 << 18

@@ -9,9 +9,9 @@ import io
 from collections.abc import Iterator, Sequence
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.formats.csv.records import CsvInput, open_csv
 
 CHUNK = 256 * 1024
 _UTF8 = ("utf-8", "ascii")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import RECORD_LIMIT, Scanner, first_record_end, header_names
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats.csv.records import RECORD_LIMIT, Scanner, first_record_end, header_names
 
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from tradewind.operators.compression import PLAIN_CHUNK
-from tradewind.operators.reading_ahead import AHEAD, AheadReader
+from tradewind.operators.files.compression import PLAIN_CHUNK
+from tradewind.operators.files.reading_ahead import AHEAD, AheadReader
 
 FILES = 8
 """Files that are open before their turn at most; measured in docs/many-files.md."""

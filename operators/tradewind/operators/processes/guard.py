@@ -31,7 +31,7 @@ import select
 import signal
 import time
 
-from tradewind.operators.processes import (
+from tradewind.operators.processes.kernel import (
     LINUX,
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,

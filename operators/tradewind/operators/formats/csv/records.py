@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
+from tradewind.operators.formats.csv.transcoding import Transcoder
 from tradewind.operators.projection import Output, keeps_records
-from tradewind.operators.transcoding import Transcoder
 from tradewind.operators.types import ColumnType
 
 CHUNK = 1 << 18
@@ -121,7 +121,7 @@ def open_csv(part: Part, *, rewrite: bool = True) -> CsvInput:
 
 
 def _projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
-    from tradewind.operators.rewriting import rewritten
+    from tradewind.operators.formats.csv.rewriting import rewritten
 
     source.fields = source.names
     if part.projection is None or source.empty:

@@ -12,21 +12,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
-from tradewind.operators.compression import INFER
-from tradewind.operators.counting import RecordCounter
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, FileTarget, Mode, Reading, Sink, Source
 from tradewind.operators.expecting import verify
-from tradewind.operators.file_reading import FileReading
-from tradewind.operators.formats import CsvFormat, FileFormat
+from tradewind.operators.files.compression import INFER
+from tradewind.operators.files.numbered import NumberedFiles
+from tradewind.operators.files.reading import FileReading
+from tradewind.operators.files.storage import Storage, StoredFile
+from tradewind.operators.formats import FileFormat
 from tradewind.operators.formats.choosing import check_stored, choose, make_format, stored_compression
-from tradewind.operators.joining import columns_joined
-from tradewind.operators.numbered_files import NumberedFiles
-from tradewind.operators.places import in_one_of
+from tradewind.operators.formats.csv import CsvFormat
+from tradewind.operators.formats.csv.counting import RecordCounter
+from tradewind.operators.formats.csv.joining import columns_joined
+from tradewind.operators.formats.csv.places import in_one_of
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting
-from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tradewind.hooks.errors import DataError
-from tradewind.operators.csv_records import CsvInput, Scanner, blocks, open_csv, split_record
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import CsvInput, Scanner, blocks, open_csv, split_record
 
 _ABOUT_BYTES = re.compile(r"NUL byte|invalid byte sequence|not UTF-8|invalid UTF8")
 # NUL, and what bytes that are no UTF-8 become in a text.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 
-from tradewind.operators.csv_records import Scanner, first_record_end
 from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.formats.csv.records import Scanner, first_record_end
 
 _ASCII_WITHIN = frozenset({"utf-8", "utf-8-sig", "ascii"})
 

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
-from tradewind.operators.cutting import CsvCutter
 from tradewind.operators.ends import CopyRequest, CopyResult, Sink
 from tradewind.operators.expecting import verify
-from tradewind.operators.manifests import Journal, Manifest, Member, PartNames
+from tradewind.operators.files.manifests import Journal, Manifest, Member, PartNames
+from tradewind.operators.files.storage import Storage
+from tradewind.operators.formats.csv.cutting import CsvCutter
 from tradewind.operators.progress import Progress
-from tradewind.operators.storage import Storage
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from tradewind.hooks.errors import DataError, NotFound
-from tradewind.operators.columns import Table, check_key, in_order_of_fields, match_columns
-from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, verify
-from tradewind.operators.ledger import copy_token, reload_token
-from tradewind.operators.load_plan import LoadPlan
-from tradewind.operators.places import in_column, in_records
+from tradewind.operators.formats.csv.places import in_column, in_records
+from tradewind.operators.formats.csv.records import CsvInput, open_csv
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
-from tradewind.operators.rejects import Rejects
+from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
+from tradewind.operators.tables.ledger import copy_token, reload_token
+from tradewind.operators.tables.load_plan import LoadPlan
+from tradewind.operators.tables.rejects import Rejects
 from tradewind.operators.types import Arrays
 
 log = logging.getLogger(__name__)

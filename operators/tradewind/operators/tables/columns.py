@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import CsvInput, delimiter_hint
+from tradewind.operators.formats.csv.records import CsvInput, delimiter_hint
 from tradewind.operators.names import shown
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
 
-from tradewind.operators.compression import decompressed
+from tradewind.operators.files.compression import decompressed
 
 OnBytes = Callable[[int, int], None]
 

@@ -6,14 +6,14 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
-from tradewind.operators.compression import infer
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Sink
+from tradewind.operators.files.compression import infer
+from tradewind.operators.files.manifests import NUMBER, PartNames, is_numbered, members, read_manifest
+from tradewind.operators.files.partitioning import Bounds, PartitionedWrite, how_written
+from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.formats import FileFormat
-from tradewind.operators.manifests import NUMBER, PartNames, is_numbered, members, read_manifest
-from tradewind.operators.partitioning import Bounds, PartitionedWrite, how_written
 from tradewind.operators.progress import Progress
-from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.templates import templated
 
 

@@ -22,11 +22,11 @@ from tradewind.hooks.errors import (
     TradewindError,
     TransientError,
 )
-from tradewind.operators.compression import compressor
 from tradewind.operators.ends import Sink
+from tradewind.operators.files.compression import compressor
+from tradewind.operators.files.reading_ahead import AheadReader
+from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.plan import Right
-from tradewind.operators.reading_ahead import AheadReader
-from tradewind.operators.storage import Storage, StoredFile
 
 CHUNK = 256 * 1024
 BLOCK = 1024**2

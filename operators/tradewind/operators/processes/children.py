@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tradewind.hooks.errors import TransientError
-from tradewind.operators import guard, processes
+from tradewind.operators.processes import guard, kernel
 
 LINE_LIMIT = 1 << 20
 """Bytes after which a line is handed on in pieces."""
@@ -25,7 +25,9 @@ GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL; Airflow 3 leaves a task that is told to end 5 seconds."""
 FAREWELL = 0.5
 """Seconds in which a guard that has reported ends, on a busy machine."""
-PROGRAM = "import sys; sys.path.append(sys.argv[1]); from tradewind.operators.guard import main; main(sys.argv[2])"
+PROGRAM = (
+    "import sys; sys.path.append(sys.argv[1]); from tradewind.operators.processes.guard import main; main(sys.argv[2])"
+)
 """The guard as a program: an import finds its compiled code, a script would be compiled at each start."""
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class GuardProcess:
         try:
             # A session of its own: a signal for the task's process group must not end the guard.
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", PROGRAM, str(Path(guard.__file__).parents[2]), mode],
+                [sys.executable, "-I", "-S", "-c", PROGRAM, str(Path(guard.__file__).parents[3]), mode],
                 stdin=subprocess.PIPE,
                 stdout=stdout,
                 stderr=subprocess.STDOUT,
@@ -130,9 +132,9 @@ class Command:
         order = {"argv": list(argv), "env": dict(env), "cwd": cwd, "grace": grace}
         self.grace = grace
         self.cut = False
-        self._before = set(processes.children(os.getpid()))
+        self._before = set(kernel.children(os.getpid()))
         # Should the guard be killed, what was below it comes below this process.
-        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         self.guard = GuardProcess("run", order, subprocess.PIPE)
 
     def lines(self) -> Iterator[bytes]:
@@ -210,7 +212,7 @@ class Command:
         """Let go of everything; what still runs is ended."""
         self.guard.close()
         if self.guard.owner == os.getpid():
-            processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 0)
 
 
 def _end_orphans(spared: Container[int], seconds: float = guard.HARD) -> int:
@@ -223,12 +225,12 @@ def _end_orphans(spared: Container[int], seconds: float = guard.HARD) -> int:
     ended: set[int] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        orphans = [pid for pid in processes.children(os.getpid()) if pid not in spared]
+        orphans = [pid for pid in kernel.children(os.getpid()) if pid not in spared]
         if not orphans:
             break
-        everyone = processes.processes()
-        for pid in processes.below(set(orphans), everyone) | {pid for pid in orphans if pid in everyone}:
-            processes.send(pid, signal.SIGKILL)
+        everyone = kernel.processes()
+        for pid in kernel.below(set(orphans), everyone) | {pid for pid in orphans if pid in everyone}:
+            kernel.send(pid, signal.SIGKILL)
             ended.add(pid)
         for pid in orphans:
             with contextlib.suppress(ChildProcessError):
@@ -253,19 +255,19 @@ class Watch:
         self.mark = uuid.uuid4().hex
         self._before = os.environ.get(guard.MARK)
         # What was there before is not the task's: it may be the one who runs the task in a test.
-        self._spared = set(processes.children(os.getpid()))
-        spared = [found.key for found in map(processes.look, self._spared) if found]
+        self._spared = set(kernel.children(os.getpid()))
+        spared = [found.key for found in map(kernel.look, self._spared) if found]
         order = {"grace": grace, "mark": self.mark, "leader": os.getpgrp() == os.getpid(), "spared": spared}
         self.guard = GuardProcess("watch", order, subprocess.DEVNULL)
         os.environ[guard.MARK] = self.mark
         # Orphans stay below this process, so that the guard sees them.
-        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         _announce_to(self.guard)
 
     @classmethod
     def start(cls, grace: float = GRACE) -> Watch | None:
         """Start watching, None where the system cannot (no Linux)."""
-        if not processes.LINUX:
+        if not kernel.LINUX:
             log.info("processes started by the task are not watched on %s: that needs Linux", sys.platform)
             return None
         return cls(grace)
@@ -294,7 +296,7 @@ class Watch:
             if word == b"k":
                 ended = _end_orphans(self._spared, 2.0)
         self.guard.close()
-        processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 0)
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 0)
         if self._before is None:
             os.environ.pop(guard.MARK, None)
         else:

@@ -6,14 +6,14 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from tradewind.operators.columns import Table, check_key, in_order_of_fields, match_columns
-from tradewind.operators.csv_records import CsvInput, open_csv
 from tradewind.operators.ends import CopyRequest, Part, Reading
-from tradewind.operators.ledger import copy_token
+from tradewind.operators.formats.csv.records import CsvInput, open_csv
 from tradewind.operators.plan import Plan, Right
+from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
+from tradewind.operators.tables.ledger import copy_token
 
 if TYPE_CHECKING:
-    from tradewind.operators.table_load import Ledger, TableLoad
+    from tradewind.operators.tables.load import Ledger, TableLoad
 
 T = TypeVar("T", bound=Table)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tradewind.operators.ends import Sink
+from tradewind.operators.files.reading_ahead import AheadReader
 from tradewind.operators.plan import Right
-from tradewind.operators.reading_ahead import AheadReader
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import ClassVar
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import Source, Target
 from tradewind.operators.expecting import Expectation
-from tradewind.operators.ledger import LEDGER_DAYS
 from tradewind.operators.projection import Columns, Constant, Projecting
+from tradewind.operators.tables.ledger import LEDGER_DAYS
 
 
 class SqlTable(Projecting, Source, Target):

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Sequence
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.csv_records import delimiter_hint, open_csv, projected_types
 from tradewind.operators.ends import Part
-from tradewind.operators.inference import SAMPLE_BYTES, infer
+from tradewind.operators.formats.csv.inference import SAMPLE_BYTES, infer
+from tradewind.operators.formats.csv.records import delimiter_hint, open_csv, projected_types
 from tradewind.operators.names import shown
 from tradewind.operators.types import ColumnType, common
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.columns import Table, find_column
 from tradewind.operators.expectations import split_reference
 from tradewind.operators.statements import Rules
+from tradewind.operators.tables.columns import Table, find_column
 
 T = TypeVar("T", bound=Table)
 

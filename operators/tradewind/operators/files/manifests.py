@@ -15,7 +15,7 @@ from typing import Any
 
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.storage import Storage, StoredFile
+from tradewind.operators.files.storage import Storage, StoredFile
 
 NUMBER = "{n}"
 NAME = "_manifest.json"

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from tradewind.operators.compression import infer
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Reading
-from tradewind.operators.formats import CsvFormat, FileAccess, FileFormat
-from tradewind.operators.prefetching import Prefetch
+from tradewind.operators.files.compression import infer
+from tradewind.operators.files.prefetching import Prefetch
+from tradewind.operators.files.reading_ahead import AheadReader
+from tradewind.operators.files.storage import Storage, StoredFile
+from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.formats.csv import CsvFormat
 from tradewind.operators.projection import Projection
-from tradewind.operators.reading_ahead import AheadReader
-from tradewind.operators.storage import Storage, StoredFile
 from tradewind.operators.types import Arrays
 
 

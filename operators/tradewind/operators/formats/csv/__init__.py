@@ -1,0 +1,44 @@
+"""Comma-separated values, in any dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import Part
+from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.formats.csv.cutting import CsvCutter
+from tradewind.operators.types import Arrays
+
+
+@dataclass(frozen=True)
+class CsvFormat(FileFormat):
+    """Comma-separated values.
+
+    :param dialect: how they are written
+    :param columns: the names of the fields in order, None where a header names them
+    """
+
+    dialect: CsvDialect
+    columns: tuple[str, ...] | None = None
+    name: ClassVar[str] = "csv"
+
+    def asked(self) -> CsvDialect:
+        """Return the file's own dialect."""
+        return self.dialect
+
+    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+        """Hand out the bytes as they are, in the dialect they are in."""
+        return Part(file.name, file.open, self.dialect, self.columns, file.size)
+
+    def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
+        """Join the parts: one header, one dialect, whole records."""
+        from tradewind.operators.formats.csv.joining import joined
+
+        return joined(parts, self.dialect, renamed=renamed)
+
+    def cutter(self, name: str) -> CsvCutter:
+        """Cut records where they end."""
+        return CsvCutter(self.dialect, name)
