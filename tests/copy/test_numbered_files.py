@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
 from tests.fix_postgres import Database
+from tests.services import pyarrow
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceChanged
@@ -24,9 +26,11 @@ from tradewind.operators.copy import CopyOperator
 from tradewind.operators.expectations import RowCount
 from tradewind.operators.files.ends import FileEnd
 from tradewind.operators.local_files import LocalFile
+from tradewind.operators.projection import Field, Projection
 
 PLAIN = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(100))
 MANIFEST = "_manifest.json"
+INTEGERS = Projection.make({"id": Field("id", type="integer")}, None)
 
 # Writes a set of files on the disk until it is killed, having told how many parts are there.
 WRITER = """
@@ -228,12 +232,68 @@ def test_a_killed_try_is_cleared_up_by_the_next(tmp_path: Path, written: int) ->
     assert drain(target).count(b"\n") == 15 + 2
 
 
-def test_a_table_goes_out_in_parts_and_back(database: Database, store: Store, context: Callable[..., Any]) -> None:
+def rows_of(data: bytes) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pyarrow().parquet.read_table(io.BytesIO(data)).to_pylist()
+    return found
+
+
+def test_parquet_parts_are_whole_files(store: Store) -> None:
+    target = store.file("part-{n}.parquet", max_rows=40)
+    result = copy(MemoryFiles(PLAIN), target)
+
+    assert store.names() == [MANIFEST, *parts(3, "parquet")]
+    found = [store.read(name) for name in parts(3, "parquet")]
+    assert [len(rows_of(data)) for data in found] == [40, 40, 20]
+    whole = [{"id": number, "name": f"name {number}"} for number in range(100)]
+    assert [row for data in found for row in rows_of(data)] == whole
+    assert (result.rows, result.counted, result.bytes) == (100, True, sum(map(len, found)))
+    manifest = store.manifest()
+    assert [file["rows"] for file in manifest["files"]] == [40, 40, 20]
+    assert [file["bytes"] for file in manifest["files"]] == [file["size"] for file in manifest["files"]]
+    assert (manifest["columns"], manifest["written"]) == (["id", "name"], {"format": "parquet", "compression": "zstd"})
+
+    store.put("part-00007.parquet", b"a stranger")
+    for source in (target, store.file(MANIFEST, manifest=True)):
+        copy(source, store.file("out.parquet"))
+        assert rows_of(store.read("out.parquet")) == whole
+
+
+def test_parquet_parts_keep_to_their_bytes(store: Store) -> None:
+    """The random texts cannot be compressed, so that it takes parts."""
+    some = random.Random(2013)
+    data = b"id,name\n" + b"".join(b"%d,%s\n" % (number, some.randbytes(500).hex().encode()) for number in range(400))
+    seen = []
+    for tries in (1, 2):
+        target = store.file("part-{n}.pq", max_bytes=50_000, compression="snappy")
+        copy(MemoryFiles(data), target, work=replace(WORK, try_number=tries))
+        names = [name for name in store.names() if name != MANIFEST]
+        assert names == parts(len(names), "pq")
+        seen.append([store.read(name) for name in names])
+    assert seen[0] == seen[1]
+    assert 8 <= len(seen[0]) <= 16
+    assert max(map(len, seen[0])) <= 50_000
+    assert [row["id"] for file in seen[0] for row in rows_of(file)] == list(range(400))
+    assert store.manifest()["written"]["compression"] == "snappy"
+
+    copy(MemoryFiles(data[: data.index(b"\n150,")]), store.file("part-{n}.pq", max_bytes=50_000))
+    assert store.names() == [MANIFEST, *parts(2, "pq")]
+    with pytest.raises(DataError, match=r"memory/1\.csv, line 3, column id: 'x' is no"):
+        copy(MemoryFiles(b"id\n1\nx\n", projection=INTEGERS), store.file("part-{n}.pq", max_rows=1))
+    assert store.names() == [MANIFEST, *parts(2, "pq")]  # the first records were looked at before
+    copy(MemoryFiles(b"id,name\n"), store.file("part-{n}.pq", max_bytes=50_000))
+    assert store.names() == [MANIFEST, *parts(1, "pq")]
+    assert rows_of(store.read("part-00000.pq")) == []
+
+
+@pytest.mark.parametrize(("ending", "count"), [("csv.zst", 7), ("jsonl.gz", 10), ("parquet", 4)])
+def test_a_table_goes_out_in_parts_and_back(
+    database: Database, store: Store, context: Callable[..., Any], ending: str, count: int
+) -> None:
     from tradewind.postgres.tables import PostgresTable
 
     database.query("CREATE TABLE a AS SELECT n AS id, repeat('x', n % 50) AS name FROM generate_series(1, 20000) n")
     database.query("CREATE TABLE b (LIKE a)")
-    files = store.file("{{ ds }}/part-{n}.csv.zst", max_bytes=100_000)
+    files = store.file("{{ ds }}/part-{n}." + ending, max_bytes=100_000 if ending != "parquet" else 25_000)
     assert files.assets() == []
     out = CopyOperator(task_id="out", source=PostgresTable("a", conn_id=database.conn_id), target=files)
     back = CopyOperator(task_id="back", source=files, target=PostgresTable("b", conn_id=database.conn_id))
@@ -241,7 +301,7 @@ def test_a_table_goes_out_in_parts_and_back(database: Database, store: Store, co
         task.render_template_fields({"ds": "2026-01-02"})
         result = task.execute(context(task))
         assert result["rows"] == 20_000
-        assert len(result["files"]) == 7
+        assert len(result["files"]) == count
     assert database.query("SELECT * FROM a EXCEPT ALL SELECT * FROM b") == []
     assert database.query("SELECT count(*) FROM b") == [(20_000,)]
 

@@ -62,8 +62,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
 
     As a target it is one file, which is always written whole: ``append`` and ``replace`` mean the same to it, and a
     retry writes the same bytes again. With ``{n}`` in its name it is a set of files: numbered parts of bounded size,
-    each with a header, and a manifest that is written last and is there only while the set is whole. As a source such
-    a set is read by its manifest.
+    each a whole file of its format, and a manifest that is written last and is there only while the set is whole. As
+    a source such a set is read by its manifest.
 
     :param format: csv, jsonl, parquet, or ``infer`` from the name's ending: ``.jsonl``, ``.ndjson``, ``.json``,
         ``.parquet``, ``.pq``, and CSV for all others; the ending of a compression may follow
@@ -83,7 +83,8 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
     :param constants: of a source: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``, or the file's
         URL: ``{"file": FILE_NAME}`` (``Field`` and ``FILE_NAME`` are in :mod:`tradewind.operators.projection`)
     :param allow_empty: whether a pattern that matches nothing is zero rows instead of an error
-    :param max_bytes: how large a part of a set may get, in bytes before compression; a longer record stays whole
+    :param max_bytes: how large a part of a set may get, in bytes before compression; a longer record stays whole. Of
+        Parquet in bytes as they are stored: a part ends with the last row group that it has room for
     :param max_rows: how many records a part of a set may have
     :param manifest: of a set, the manifest's place, ``_manifest.json`` beside the parts by default; True says that the
         files that are named are manifests themselves, of sets to be read

@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Sink
-from tradewind.operators.files.compression import infer
 from tradewind.operators.files.manifests import NUMBER, PartNames, is_numbered, members, read_manifest
-from tradewind.operators.files.partitioning import Bounds, PartitionedWrite, how_written
+from tradewind.operators.files.partitioning import PartitionedWrite
 from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.formats import FileFormat
+from tradewind.operators.formats.csv.places import in_one_of
+from tradewind.operators.formats.pieces import Bounds
 from tradewind.operators.progress import Progress
 from tradewind.operators.templates import templated
 
@@ -142,9 +143,11 @@ class NumberedFiles(ABC):
         """
         names = self.part_names(self.urls()[0])
         layout = self.file_format(names.target)
-        bounds, cutter = Bounds(self.max_bytes, self.max_rows), layout.cutter(names.target)
-        write = PartitionedWrite(storage, names, bounds, cutter, token, self.open_file)
-        parts = reading.parts(layout.asked(), arrays=layout.arrays)
-        written = layout.written(parts, renamed=bool(getattr(reading, "renames", False)))
-        how = how_written(layout.name, layout.asked(), infer(self.compression, names.target))
-        return write.run(written, how, request, progress)
+        renamed = bool(getattr(reading, "renames", False))
+        parts = list(reading.parts(layout.asked(), arrays=layout.arrays))
+        pieces = layout.pieces(iter(parts), Bounds(self.max_bytes, self.max_rows), names.target, renamed=renamed)
+        write = PartitionedWrite(storage, names, token, self.open_file)
+        try:
+            return write.run(pieces, layout.how(self.compression, names.target), request, progress)
+        except DataError as error:
+            raise in_one_of(error, parts) from error.__cause__

@@ -9,16 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
-from tradewind.operators.files.manifests import NUMBER
+from tradewind.operators.files.compression import infer
+from tradewind.operators.formats.pieces import Bounds, Pieces
 from tradewind.operators.types import Arrays, Spelling
-
-if TYPE_CHECKING:
-    from tradewind.operators.formats.csv.cutting import CsvCutter
 
 
 @dataclass(frozen=True)
@@ -67,10 +64,21 @@ class FileFormat(ABC):
         :param renamed: whether the parts' columns are to stand in place of their headers
         """
 
-    def cutter(self, name: str) -> CsvCutter:
-        """Return what cuts the bytes of a file into parts.
+    @abstractmethod
+    def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> Pieces:
+        """Return the bytes of a set of files.
 
-        :param name: the file, for messages
+        :param parts: what to write
+        :param bounds: how large each file may get
+        :param name: the set, for messages
+        :param renamed: whether the parts' columns are to stand in place of their headers
         :raises InvalidArgument: where files of this format cannot be cut
         """
-        raise InvalidArgument(f"{name}: a set of files is CSV or JSON lines: leave {NUMBER} out, or write one of them")
+
+    def how(self, compression: str | None, url: str) -> dict[str, object]:
+        """Say how files are written, for the manifest of a set.
+
+        :param compression: what the author said
+        :param url: the files
+        """
+        return {"format": self.name, "compression": infer(compression, url)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
-from tradewind.operators.formats.csv.cutting import CsvCutter
+from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
+from tradewind.operators.formats.pieces import Bounds
 from tradewind.operators.types import Arrays
 
 
@@ -39,6 +40,10 @@ class CsvFormat(FileFormat):
 
         return joined(parts, self.dialect, renamed=renamed)
 
-    def cutter(self, name: str) -> CsvCutter:
-        """Cut records where they end."""
-        return CsvCutter(self.dialect, name)
+    def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> CutPieces:
+        """Cut records where they end; each file has the header."""
+        return CutPieces(self.written(parts, renamed=renamed), CsvCutter(self.dialect, name), bounds)
+
+    def how(self, compression: str | None, url: str) -> dict[str, object]:
+        """Say the dialect too."""
+        return {**super().how(compression, url), **asdict(self.dialect)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.formats.csv.records import RECORD_LIMIT, Scanner, first_record_end, header_names
+from tradewind.operators.formats.pieces import Bounds, Piece
 
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
@@ -108,3 +110,60 @@ class CsvCutter:
         for _ in range(number):
             end = self._scanner.next_end(data, end, self._line_end)
         return end
+
+
+class CutPieces:
+    """A stream of records as a set of files.
+
+    :param written: the bytes of all of them, as one file
+    :param cutter: cuts the records
+    :param bounds: how large each file may get
+    """
+
+    def __init__(self, written: Iterator[tuple[bytes, int | None]], cutter: CsvCutter, bounds: Bounds) -> None:
+        self._written = written
+        self._cutter = cutter
+        self._bounds = bounds
+        self._file = -1
+        self._bytes = self._rows = 0
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names in the header, None where there is none."""
+        return self._cutter.columns
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Yield whole records, and the header at the begin of each file."""
+        for data, _ in self._written:
+            yield from self._cut(self._cutter.feed(data))
+        yield from self._cut(self._cutter.feed(b"", at_end=True))
+        if self._file < 0:
+            yield self._begin()  # no rows are a file too
+
+    def _cut(self, data: bytes) -> Iterator[Piece]:
+        full = self._file < 0
+        while data:
+            if full:
+                yield self._begin()
+            end = self._fitting(data)
+            if end:
+                rows = self._cutter.count(data[:end])
+                yield self._piece(data[:end], rows)
+                data = data[end:]
+            full = bool(data)
+
+    def _begin(self) -> Piece:
+        self._file += 1
+        self._bytes = self._rows = 0
+        return self._piece(self._cutter.whole_header(), 0)
+
+    def _piece(self, data: bytes, rows: int) -> Piece:
+        self._bytes += len(data)
+        self._rows += rows
+        return Piece(self._file, data, rows)
+
+    def _fitting(self, data: bytes) -> int:
+        room = None if self._bounds.bytes is None else self._bounds.bytes - self._bytes
+        rows = None if self._bounds.rows is None else self._bounds.rows - self._rows
+        end = self._cutter.fitting(data, room, rows)
+        return end if end or self._rows else self._cutter.first(data)

@@ -14,7 +14,8 @@ from typing import ClassVar
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
-from tradewind.operators.formats.csv.cutting import CsvCutter
+from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
+from tradewind.operators.formats.pieces import Bounds
 from tradewind.operators.types import Arrays, Spelling
 
 
@@ -51,12 +52,13 @@ class JsonLines(FileFormat):
             unit="record",
         )
 
-    def cutter(self, name: str) -> CsvCutter:
-        """Cut lines: the characters that would quote or part fields are none that JSON holds."""
-        return CsvCutter(CsvDialect(header=False, delimiter="\x02", quote="\x01"), name)
-
     def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:
         """Write an object for each record."""
         from tradewind.operators.formats.jsonl.writing import json_lines
 
         return json_lines(parts)
+
+    def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> CutPieces:
+        """Cut lines: the characters that would quote or part fields are none that JSON holds."""
+        cutter = CsvCutter(CsvDialect(header=False, delimiter="\x02", quote="\x01"), name)
+        return CutPieces(self.written(parts, renamed=renamed), cutter, bounds)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
+from tradewind.operators.formats.pieces import Bounds
 from tradewind.operators.types import Arrays, Spelling
+
+if TYPE_CHECKING:
+    from tradewind.operators.formats.parquet.parting import ParquetPieces
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,14 @@ class Parquet(FileFormat):
         from tradewind.operators.formats.parquet.writing import parquet_bytes
 
         return parquet_bytes(parts, self.codec)
+
+    def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> ParquetPieces:
+        """Write a file after the other, row group by row group."""
+        from tradewind.operators.formats.parquet.parting import ParquetPieces
+        from tradewind.operators.formats.parquet.writing import Tables
+
+        return ParquetPieces(Tables(parts), self.codec, bounds)
+
+    def how(self, compression: str | None, url: str) -> dict[str, object]:
+        """Say how the pages are compressed."""
+        return {"format": self.name, "compression": self.codec}

@@ -7,8 +7,8 @@ from typing import Any
 
 from tradewind.operators.ends import Part
 from tradewind.operators.formats.parquet.arrow import pyarrow
-from tradewind.operators.formats.parquet.parsing import Parser, settled
-from tradewind.operators.formats.typed import Input, TypedParts
+from tradewind.operators.formats.parquet.parsing import Parser, arrow_type, settled
+from tradewind.operators.formats.typed import TypedParts
 
 BLOCK = 1 << 20
 """Bytes of CSV that are parsed at once."""
@@ -17,8 +17,8 @@ ROW_GROUP = 8 << 20
 """Bytes of CSV whose records make a row group: 90,000 flights. Twice as many take twice the memory for 1 % less."""
 
 
-class _Sink:
-    """Takes the bytes of the file, and hands them out."""
+class FileBytes:
+    """Takes the bytes of a file from pyarrow, and hands them out."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -26,22 +26,72 @@ class _Sink:
         self.closed = False
 
     def write(self, data: Any) -> int:
+        """Take bytes."""
         self._pieces.append(bytes(data))
         self._size += len(self._pieces[-1])
         return len(self._pieces[-1])
 
     def tell(self) -> int:
+        """Return how many there were."""
         return self._size
 
     def flush(self) -> None:
-        pass
+        """Do nothing: all is there."""
 
     def close(self) -> None:
+        """Take no more."""
         self.closed = True
 
     def taken(self) -> bytes:
+        """Hand out what came since the last time."""
         data, self._pieces = b"".join(self._pieces), []
         return data
+
+
+class Tables:
+    """The records of a copy as tables of one schema, each with the bytes of CSV that it was made from.
+
+    :param found: the parts of the copy
+    :raises DataError: where a value is none of its column's type
+    """
+
+    def __init__(self, found: Iterator[Part]) -> None:
+        self._parts = TypedParts(found, "a Parquet file")
+        self.schema: Any = None
+        """The columns, known with the first table, or at the end."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return self._parts.names
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Yield the tables; they can be taken once."""
+        kinds: Any = None
+        for given in self._parts.inputs():
+            parser: Parser | None = None
+            for block in given.blocks(BLOCK):
+                if kinds is None:
+                    kinds = settled(given.types, given.names, Parser(given, None).parse(block))
+                parser = parser or Parser(given, kinds)
+                self.schema = self.schema or parser.schema
+                table = parser.parse(block)
+                given.records += table.num_rows
+                yield table, len(block.data)
+        if self.schema is None:
+            types = zip(self._parts.names, self._parts.types, strict=True)
+            self.schema = pyarrow().schema([(name, arrow_type(kind)) for name, kind in types])
+
+
+def file_writer(sink: FileBytes, schema: Any, codec: str | None) -> Any:
+    """Open a file.
+
+    :param sink: takes its bytes
+    :param schema: its columns in pyarrow
+    :param codec: how pages are compressed
+    """
+    pa = pyarrow()
+    return pa.parquet.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression=codec or "none")
 
 
 def parquet_bytes(found: Iterator[Part], codec: str | None) -> Iterator[tuple[bytes, int]]:
@@ -51,63 +101,25 @@ def parquet_bytes(found: Iterator[Part], codec: str | None) -> Iterator[tuple[by
     :param codec: how pages are compressed
     :raises DataError: where a value is none of its column's type
     """
-    parts = TypedParts(found, "a Parquet file")
-    file = _File(codec)
-    for given in parts.inputs():
-        file.begin(given)
-        yield from file.add(given)
-    yield file.end(parts)
+    tables, sink, writer = Tables(found), FileBytes(), None
+    held: list[Any] = []
+    size = 0
+    for table, made_from in tables:
+        writer = writer or file_writer(sink, tables.schema, codec)
+        held.append(table)
+        size += made_from
+        if size >= ROW_GROUP:
+            yield _flushed(writer, held, sink)
+            size = 0
+    writer = writer or file_writer(sink, tables.schema, codec)
+    data, rows = _flushed(writer, held, sink) if held else (b"", 0)
+    writer.close()
+    yield data + sink.taken(), rows
 
 
-class _File:
-    """A file that is being written."""
-
-    def __init__(self, codec: str | None) -> None:
-        self._codec = codec or "none"
-        self._sink = _Sink()
-        self._writer: Any = None
-        self._kinds: Any = None
-        self._parser: Parser | None = None
-        self._held: list[Any] = []
-        self._size = 0
-
-    def begin(self, given: Input) -> None:
-        """Begin a part."""
-        self._parser = None if self._kinds is None else Parser(given, self._kinds)
-
-    def add(self, given: Input) -> Iterator[tuple[bytes, int]]:
-        """Write the records of a part."""
-        for block in given.blocks(BLOCK):
-            if self._parser is None:
-                self._kinds = settled(given.types, given.names, Parser(given, None).parse(block))
-                self._parser = Parser(given, self._kinds)
-                self._open(self._parser.schema)
-            table = self._parser.parse(block)
-            given.records += table.num_rows
-            self._held.append(table)
-            self._size += len(block.data)
-            if self._size >= ROW_GROUP:
-                yield self._flush()
-
-    def end(self, parts: TypedParts) -> tuple[bytes, int]:
-        """Write what is left, and the footer."""
-        if self._writer is None:
-            self._open(self._schema_of_nothing(parts))
-        data, rows = self._flush() if self._held else (b"", 0)
-        self._writer.close()
-        return data + self._sink.taken(), rows
-
-    def _schema_of_nothing(self, parts: TypedParts) -> Any:
-        from tradewind.operators.formats.parquet.parsing import arrow_type
-
-        return pyarrow().schema([(name, arrow_type(kind)) for name, kind in zip(parts.names, parts.types, strict=True)])
-
-    def _open(self, schema: Any) -> None:
-        pa = pyarrow()
-        self._writer = pa.parquet.ParquetWriter(pa.PythonFile(self._sink, mode="w"), schema, compression=self._codec)
-
-    def _flush(self) -> tuple[bytes, int]:
-        table = pyarrow().concat_tables(self._held)
-        self._held, self._size = [], 0
-        self._writer.write_table(table, row_group_size=table.num_rows)
-        return self._sink.taken(), table.num_rows
+def _flushed(writer: Any, held: list[Any], sink: FileBytes) -> tuple[bytes, int]:
+    """Write what is held as a row group."""
+    table = pyarrow().concat_tables(held)
+    held.clear()
+    writer.write_table(table, row_group_size=table.num_rows)
+    return sink.taken(), table.num_rows
