@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import random
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.fix_copies import WORK, MemoryFiles, copy, drain
+from tests.services import pyarrow
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.copy import CopyOperator
+from tradewind.operators.files.reading import FileReading
+from tradewind.operators.formats.csv.records import open_csv
 from tradewind.operators.projection import FILE_NAME, Constant, Field
 
 
@@ -41,6 +47,21 @@ def test_a_single_file_is_renamed_without_a_look_at_its_records(url: str) -> Non
     columns = {"id": "key", "name": "who", "n": "n"}
     copy(S3File(f"{url}in/a.csv", columns=columns), S3File(f"{url}out.csv"))
     assert drain(S3File(f"{url}out.csv")) == b"key,who,n\n1,a,1\n2,,2"
+
+
+def test_of_parquet_only_the_chosen_columns_are_fetched(s3_hook: S3Hook, bucket: str, url: str) -> None:
+    some = random.Random(2013)
+    wide = pyarrow().table({"wide": [some.randbytes(300) for _ in range(2_000)], "id": range(2_000)})
+    file = io.BytesIO()
+    pyarrow().parquet.write_table(wide, file)
+    s3_hook.put(bucket, "in/c.parquet", file.getvalue())
+    source = S3File(f"{url}in/c.parquet", columns={"id": Field("key", type="text")}, constants={"file": FILE_NAME})
+    with source.open(WORK) as reading:
+        [part] = reading.parts()
+        with closing(open_csv(part)) as records:
+            assert records.stream.read(1 << 20).startswith(f"0,{url}in/c.parquet\n1,".encode())
+        assert isinstance(reading, FileReading)
+        assert reading.read_bytes < 140_000 < 600_000 < reading.total_bytes  # the footer twice
 
 
 def test_a_list_names_the_fields_and_constants_follow(url: str) -> None:

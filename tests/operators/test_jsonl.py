@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +17,8 @@ from tests.fix_formats import NAME, Stored, csv_of, part_of, values_of, written
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.formats.csv.records import open_csv
-from tradewind.operators.formats.jsonl import JsonLines
+from tradewind.operators.formats.jsonl import JsonLines, reading
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import ColumnType, array_of
 
 pytestmark = pytest.mark.anywhere
@@ -123,6 +126,18 @@ def test_a_key_that_turns_up_late_is_named() -> None:
     data = early * 50 + b'{"a":"y","late":1}\n'
     with pytest.raises(DataError, match=r"line 51: the key 'late' is in none of the first records"):
         csv_of(JsonLines(), data)
+
+
+def test_keys_that_nobody_wants_are_not_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b'{"wide":{"x":"%s"},"id":7}\n' % (b"x" * 100) * 2_000 + b'{"wide":[],"id":8,"new":[]}\n'
+    monkeypatch.setattr(reading, "json_text", lambda value: pytest.fail(f"{value} is rendered"))
+    for columns in ({"id": "key"}, {"Id": "key"}):
+        projection = Projection.make(columns, None)
+        part = replace(JsonLines().part(Stored(data).access(), projection=projection), projection=projection)
+        with closing(open_csv(part)) as source:
+            made = b"".join(iter(lambda: source.stream.read(1 << 16), b""))
+        assert (source.names, source.outputs) == (("key",), None)
+        assert made == b"7\n" * 2_000 + b"8\n"
 
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory() -> None:

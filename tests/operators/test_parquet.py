@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import random
+from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -20,7 +23,9 @@ from tradewind.hooks.errors import DataError, InvalidArgument, TransientError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess
+from tradewind.operators.formats.csv.records import open_csv
 from tradewind.operators.formats.parquet import Parquet, reading
+from tradewind.operators.projection import Constant, Field, Projection
 from tradewind.operators.types import ColumnType, TypeKind, array_of
 
 pytestmark = pytest.mark.anywhere
@@ -191,6 +196,41 @@ def test_one_huge_row_group_is_read_through_buffers(monkeypatch: pytest.MonkeyPa
 
     assert size == sum(len(text.as_py()) + 3 for text in table["a"])
     assert max(length for _, length in file.reads) <= 1 << 16, "the footer, or a buffer"
+
+
+CHOSEN: dict[str, tuple[dict[str, str | Field], dict[str, Constant], str]] = {
+    "renamed": ({"id": "key"}, {}, "{n}\n"),
+    "of other case": ({"ID": "key"}, {}, "{n}\n"),
+    "cast": ({"id": Field("key", "text")}, {"day": "2026-01-02"}, "{n},2026-01-02\n"),
+    "nested": ({"place": "place", "id": "id"}, {}, '"{{""x"":{n}}}",{n}\n'),
+}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_columns_that_nobody_wants_are_not_read(name: str) -> None:
+    columns, constants, line = CHOSEN[name]
+    some = random.Random(2013)
+    wide = {f"wide {number}": [some.randbytes(40) for _ in range(5_000)] for number in range(4)}
+    numbers = list(range(5_000))
+    table = pyarrow().table({**wide, "id": numbers, "place": [{"x": number} for number in numbers]})
+    file = Stored(stored(table, row_group_size=2_500))
+    projection = Projection.make(columns, constants)
+    part = replace(Parquet().part(file.access(), projection=projection), projection=projection)
+    with closing(open_csv(part)) as source:
+        made = b"".join(iter(lambda: source.stream.read(1 << 16), b"")).decode()
+
+    assert source.names == (*(getattr(to, "name", to) for to in columns.values()), *constants)
+    assert made == "".join(line.format(n=number) for number in numbers)
+    assert len(file.data) > 800_000
+    assert sum(length for _, length in file.reads) < 250_000
+
+
+def test_a_column_that_is_not_there_is_told_with_all_that_are() -> None:
+    file = Stored(stored(pyarrow().table({"id": [1], "name": ["a"], "x": [2]})))
+    projection = Projection.make({"id": "id", "nmae": "name"}, None)
+    part = replace(Parquet().part(file.access(), projection=projection), projection=projection)
+    with pytest.raises(DataError, match=r"no column 'nmae': did you mean 'name'\? \(it has id, name, x\)"):
+        open_csv(part)
 
 
 def test_what_is_no_parquet_is_named() -> None:

@@ -126,6 +126,18 @@ class Projection:
         _refuse_twice(found, source)
         return (*found, *(replace(one, value=source) if one.is_file else one for one in self.constants))
 
+    def wanted(self, fields: Sequence[str]) -> tuple[str, ...] | None:
+        """Return those of a source's fields that must be read, in the order of the columns.
+
+        :param fields: what the source has
+        :return: None for all: none are chosen, or :meth:`resolve` has something to say against those that are
+        """
+        try:
+            found = [fields[_index(output, fields, "")] for output in self.chosen or ()]
+        except DataError:
+            return None
+        return tuple(found) if found and len(set(found)) == len(found) else None
+
     @property
     def names_file(self) -> bool:
         """Whether a constant is the file's URL."""

@@ -86,7 +86,8 @@ class FileReading(Reading):
         """Yield the files; CSV comes as it is, in the dialect it is in."""
         for index, file in enumerate(self.found):
             access = FileAccess(file.url, file.size, partial(self._ahead.open, index), partial(self._read_at, file))
-            yield replace(self.layout(file.url).part(access, dialect, arrays), projection=self.projection)
+            part = self.layout(file.url).part(access, dialect, arrays, self.projection)
+            yield replace(part, projection=self.projection)
 
     def close(self) -> None:
         """Let go of files that were opened before their turn."""

@@ -15,6 +15,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
 from tradewind.operators.files.compression import infer
 from tradewind.operators.formats.pieces import Bounds, Pieces
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
 
 
@@ -48,12 +49,19 @@ class FileFormat(ABC):
         """Return the CSV that a source of rows is asked for, where a file of this format is written."""
 
     @abstractmethod
-    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+    def part(
+        self,
+        file: FileAccess,
+        dialect: CsvDialect | None = None,
+        arrays: Arrays = "braces",
+        projection: Projection | None = None,
+    ) -> Part:
         """Read a file.
 
         :param file: the file; nothing of it is read before the part is opened, unless the format has to look
         :param dialect: what the target would like to get, if rows have to be rendered
         :param arrays: how it would like arrays to be written
+        :param projection: what will be made of the fields: those that nobody wants may be left out
         """
 
     @abstractmethod

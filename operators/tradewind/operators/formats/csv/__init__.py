@@ -11,6 +11,7 @@ from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
 from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
 from tradewind.operators.formats.pieces import Bounds
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays
 
 
@@ -30,7 +31,13 @@ class CsvFormat(FileFormat):
         """Return the file's own dialect."""
         return self.dialect
 
-    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+    def part(
+        self,
+        file: FileAccess,
+        dialect: CsvDialect | None = None,
+        arrays: Arrays = "braces",
+        projection: Projection | None = None,
+    ) -> Part:
         """Hand out the bytes as they are, in the dialect they are in."""
         return Part(file.name, file.open, self.dialect, self.columns, file.size)
 

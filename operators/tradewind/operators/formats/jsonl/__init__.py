@@ -16,6 +16,7 @@ from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
 from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
 from tradewind.operators.formats.pieces import Bounds
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
 
 
@@ -36,12 +37,18 @@ class JsonLines(FileFormat):
         """Ask for records without a header: the parts name their columns."""
         return CsvDialect(header=False)
 
-    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+    def part(
+        self,
+        file: FileAccess,
+        dialect: CsvDialect | None = None,
+        arrays: Arrays = "braces",
+        projection: Projection | None = None,
+    ) -> Part:
         """Look at the first records of a file for its columns."""
         from tradewind.operators.formats.jsonl.reading import JsonStream, Shape
 
         made = replace(dialect or CsvDialect(), header=False, encoding="utf-8")
-        shape = Shape.find(file, self.columns, self.encoding)
+        shape = Shape.find(file, self.columns, self.encoding, projection)
         return Part(
             file.name,
             lambda: JsonStream(file, shape, self.encoding, made, arrays),

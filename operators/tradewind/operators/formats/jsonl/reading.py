@@ -18,6 +18,7 @@ from tradewind.operators.formats.csv.inference import SAMPLE_RECORDS, kind_of
 from tradewind.operators.formats.csv.records import CHUNK, RECORD_LIMIT, as_utf8
 from tradewind.operators.formats.csv.rewriting import FieldWriter
 from tradewind.operators.formats.values import Number, braces, json_text
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, ColumnType, TypeKind, array_of, common, spelling
 
 SAMPLE_BYTES = 4 << 20
@@ -120,12 +121,15 @@ class Shape:
     chosen: bool = False
 
     @classmethod
-    def find(cls, file: FileAccess, columns: tuple[str, ...] | None, encoding: str) -> Shape:
+    def find(
+        cls, file: FileAccess, columns: tuple[str, ...] | None, encoding: str, projection: Projection | None = None
+    ) -> Shape:
         """Look at the first records of a file.
 
         :param file: the file
         :param columns: the keys that are wanted, None for all
         :param encoding: a Python codec's name
+        :param projection: what will be made of the columns: those that nobody wants are left out
         :raises DataError: where a line is no object, or no record has a key that is wanted
         """
         seen: dict[str, ColumnType | None] = {}
@@ -136,8 +140,9 @@ class Shape:
                     seen[key] = common((seen.get(key), _type(value)))
                 if at >= SAMPLE_RECORDS:
                     break
-        names = tuple(seen) if columns is None else columns
-        return cls(names, tuple(_settled(seen.get(name)) for name in names), columns is not None)
+        wanted = columns if columns is not None or projection is None else projection.wanted(tuple(seen))
+        names = tuple(seen) if wanted is None else wanted
+        return cls(names, tuple(_settled(seen.get(name)) for name in names), wanted is not None)
 
 
 class _Limited:

@@ -14,6 +14,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
 from tradewind.operators.formats.pieces import Bounds
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
 
 if TYPE_CHECKING:
@@ -38,13 +39,19 @@ class Parquet(FileFormat):
         """Ask for records without a header: the parts name their columns."""
         return CsvDialect(header=False)
 
-    def part(self, file: FileAccess, dialect: CsvDialect | None = None, arrays: Arrays = "braces") -> Part:
+    def part(
+        self,
+        file: FileAccess,
+        dialect: CsvDialect | None = None,
+        arrays: Arrays = "braces",
+        projection: Projection | None = None,
+    ) -> Part:
         """Read a file's footer for its columns."""
         from tradewind.operators.formats.parquet.reading import ParquetFile
 
         delimiter = dialect.delimiter if dialect is not None else ","
         made = CsvDialect(header=False, delimiter=delimiter)
-        opened = ParquetFile.open(file, self.columns)
+        opened = ParquetFile.open(file, self.columns, projection)
         return Part(
             file.name,
             lambda: opened.stream(made, arrays),

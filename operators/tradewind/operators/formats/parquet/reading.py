@@ -15,6 +15,7 @@ from tradewind.operators.formats import FileAccess
 from tradewind.operators.formats.parquet.arrow import column_type, pyarrow
 from tradewind.operators.formats.parquet.rendering import Render, renderer
 from tradewind.operators.names import shown
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, ColumnType, spelling
 
 FOOTER = 1 << 16
@@ -117,11 +118,12 @@ class ParquetFile:
     schema: Any
 
     @classmethod
-    def open(cls, file: FileAccess, columns: Sequence[str] | None) -> ParquetFile:
+    def open(cls, file: FileAccess, columns: Sequence[str] | None, projection: Projection | None = None) -> ParquetFile:
         """Read a footer.
 
         :param file: the file
         :param columns: the columns that are wanted, None for all
+        :param projection: what will be made of them: those that nobody wants are not read
         :raises DataError: where the file is none of Parquet, or has no such column
         """
         pa = pyarrow()
@@ -139,6 +141,7 @@ class ParquetFile:
             )
         if len(set(names)) < len(names):
             raise DataError(f"{file.name} has two columns of one name: {shown(names)}", source=file.name)
+        names = (projection and projection.wanted(names)) or names
         uuids = _uuids(metadata)
         types = tuple(column_type(schema.field(name).type, uuid=name in uuids) for name in names)
         return cls(file, names, types, metadata, schema)
@@ -218,7 +221,7 @@ class _Records:
             facts = metadata.row_group(group)
             if not facts.num_rows:
                 continue
-            stored = sum(facts.column(index).total_compressed_size for index in range(facts.num_columns))
+            stored, plain = self._sizes(facts)
             file = pa.parquet.ParquetFile(
                 self._raw,
                 metadata=metadata,
@@ -226,10 +229,17 @@ class _Records:
                 buffer_size=0 if stored <= WHOLE else BUFFER,
                 coerce_int96_timestamp_unit="us",
             )
-            width = max(facts.total_byte_size // facts.num_rows, 1)
+            width = max(plain // facts.num_rows, 1)
             rows = min(max(BATCH_BYTES // width, 1), MOST_ROWS)
             for batch in file.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False):
                 yield batch.select(columns)
+
+    def _sizes(self, facts: Any) -> tuple[int, int]:
+        """Return the bytes that the columns take in a row group, as they are stored and without compression."""
+        chunks = [facts.column(index) for index in range(facts.num_columns)]
+        paths = tuple(f"{name}." for name in self._opened.columns)
+        read = [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(paths)]
+        return sum(chunk.total_compressed_size for chunk in read), sum(chunk.total_uncompressed_size for chunk in read)
 
     def _written(self, batch: Any) -> bytes:
         """Write a batch; where no text needs quotes there are none, which databases read faster."""
