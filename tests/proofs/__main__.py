@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Protocol
 
 from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
-from tests.conformance.ends import ENDS
 from tests.flights import write_csv
 from tests.proofs import fault, kill, twin
 from tests.proofs.injection import inject, open_services
-from tests.proofs.matrix import HEAD, Cell, cells, summary
+from tests.proofs.matrix import MANY, PAIRS, SETS, Cell, head, summary
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
 from tests.proofs.servers import open_servers
 from tests.stage import open_stage
@@ -77,7 +76,7 @@ def arguments() -> argparse.Namespace:
         default=None,
         help="how many times for each kind of copy (default: 50; matrix: 25), or how many payloads (inject: 10000)",
     )
-    every = cells(list(ENDS), list(ENDS))
+    every = [*PAIRS, *MANY, *SETS]
     parser.add_argument(
         "--copy",
         choices=[*SCENES, *OFFICIAL, *every],
@@ -85,7 +84,8 @@ def arguments() -> argparse.Namespace:
         metavar="COPY",
         default=None,
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
-        f"providers of the bench group); for matrix, pairs with a mode as {every[0]} (default: all)",
+        f"providers of the bench group); for matrix, pairs with a mode as {every[0]}, many files as {MANY[0]}, a set "
+        f"of files as {SETS[0]} (default: all)",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
@@ -123,10 +123,13 @@ def working_folder() -> Iterator[Path]:
 
 def prove_matrix(names: list[str], seed: int, count: int, folder: Path) -> int:
     """Break each pair in each mode, print a row for each and for each way, and return how many tries went wrong."""
-    print(f"\n### {WHAT['matrix']} (seed {seed})\n\n{HEAD}", flush=True)
-    bad = 0
+    print(f"\n### {WHAT['matrix']} (seed {seed})", flush=True)
+    bad, last = 0, ""
     with open_servers(folder / "servers") as servers:
         for name in names:
+            if (above := head(name)) != last:
+                print(f"\n{above}", flush=True)
+                last = above
             with closing(Cell(servers, name, folder, seed)) as cell:
                 done = [cell.broken(kind, number) for number, kind in zip(range(count), cell.kinds, strict=False)]
             print("\n".join(summary(name, done)), flush=True)

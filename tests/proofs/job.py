@@ -128,7 +128,7 @@ def parse_csv(path: str) -> Any:
 
 
 def pair_name(source: str, target: str, mode: str) -> str:
-    """Name a copy between two of the conformance suite's ends.
+    """Name a copy between two ends.
 
     :param source: the kind of the one
     :param target: the kind of the other
@@ -138,7 +138,7 @@ def pair_name(source: str, target: str, mode: str) -> str:
 
 def pair_of(stage: Stage, what: str) -> tuple[End, End]:
     """Return the two ends of a copy that :func:`pair_name` named."""
-    from tests.conformance.ends import ENDS
+    from tests.proofs.ends import ENDS
 
     source, target, _ = what.split("-")
     return ENDS[source](stage, f"source_{what.replace('-', '_')}"), ENDS[target](

@@ -1,4 +1,7 @@
-"""The kill matrix: every pair of ends in every mode, broken in four ways at random moments, then retried."""
+"""The kill matrix: every pair of ends in every mode, broken in four ways at random moments, then retried.
+
+A set of files as a target, and many files as a source, meet a twin besides.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conformance.ends import ENDS
+from tests.conformance import ends
 from tests.conformance.rows import Row, plain
 from tests.conformance.tables import Table
+from tests.proofs.ends import ENDS, S3Many, S3Set
 from tests.proofs.job import Running, Try, pair_name, pair_of
 from tests.proofs.kill import MARGIN
 from tests.proofs.scenes import processes
@@ -34,9 +38,21 @@ KINDS = {
     "database": "its sessions in a database are ended",
     "s3": "its connections to S3 are cut",
     "restart": "a database's server crashes and starts again",
+    "twin": "a second try of the same work begins while it runs, as when a worker was cut off from the network",
 }
 CYCLE = ("process", "database", "s3", "process", "restart", "database", "process", "s3")
 """How often each kind comes, where the pair has such an end."""
+
+FILES_CYCLE = ("process", "s3", "twin", "database", "process", "s3", "twin", "restart")
+"""The same for a set of files and for many of them."""
+
+STATES = {
+    "before": "left as before",
+    "absent": "no manifest",
+    "after": "there already",
+    "on": "went on by itself",
+}
+"""What may be visible after a try was broken; a set of files alone may be absent."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class Broken:
     """One try that was broken, and the tries after it.
 
     :param kind: how, one of :data:`KINDS`
-    :param state: what was visible then: ``before``, ``after``, or ``on`` where the try went on and succeeded by itself
+    :param state: what was visible then, one of :data:`STATES`: ``on`` where the try, or its twin, succeeded by itself
     :param tries: how many tries it took in all
     """
 
@@ -62,10 +78,10 @@ class Cell:
     :param what: the pair's name, see :func:`tests.proofs.job.pair_name`
     :param folder: where logs go
     :param seed: makes the moments
-    :param rows: how many rows the source has
+    :param rows: how many rows the source has, :data:`ROWS` by default, for a set twice as many: several parts
     """
 
-    def __init__(self, servers: Servers, what: str, folder: Path, seed: int, rows: int = ROWS) -> None:
+    def __init__(self, servers: Servers, what: str, folder: Path, seed: int, rows: int | None = None) -> None:
         self.servers = servers
         self.what = what
         self.folder = folder
@@ -73,7 +89,7 @@ class Cell:
         self.mode = what.split("-")[2]
         self.source, self.target = pair_of(servers.stage, what)
         self.known: set[str] = set()
-        self._prepare(rows)
+        self._prepare(rows or (2 * ROWS if isinstance(self.target, S3Set) else ROWS))
         self.durations = dict.fromkeys(KINDS, self._measure())
 
     @property
@@ -81,8 +97,9 @@ class Cell:
         """The kinds that this pair can meet, for ever."""
         tables = any(isinstance(end, Table) for end in (self.source, self.target))
         files = not all(isinstance(end, Table) for end in (self.source, self.target))
-        can = {"process"} | ({"database", "restart"} if tables else set()) | ({"s3"} if files else set())
-        return itertools.cycle(kind for kind in CYCLE if kind in can)
+        can = {"process", "twin"} | ({"database", "restart"} if tables else set()) | ({"s3"} if files else set())
+        cycle = FILES_CYCLE if isinstance(self.target, S3Set) or isinstance(self.source, S3Many) else CYCLE
+        return itertools.cycle(kind for kind in cycle if kind in can)
 
     def close(self) -> None:
         """Remove both ends."""
@@ -149,25 +166,30 @@ class Cell:
         first.wait_started()
         started = time.monotonic()
         time.sleep(moment)
-        hit = False
+        running, hit = [first], False
+        if kind == "twin":
+            running.append(self._try(run, 2))
+            running[-1].wait_started()
+            hit = first.process.is_alive()
         while not hit and first.process.is_alive():
             hit = self._break(kind, first)
         moment = time.monotonic() - started
-        code = first.wait()
-        problems = self._verdict(first, code, kind)
-        state = self._state(code)
+        codes = [each.wait() for each in running]
+        problems = [text for each in running for text in self._verdict(each, each.wait(), kind)]
+        state = self._state(min(codes, key=abs))
         if state == "half":
             problems.append("half of it was visible")
-        running, tries = [first], 1
-        while code != 0 and tries < TRIES:
-            tries += 1
-            running.append(self._try(run, tries))
-            code = running[-1].wait()
-        if code != 0:
-            problems.append(f"no success in {TRIES} tries: {running[-1].tail(300)!r}")
+        problems += self._retry(running, run, done=0 in codes)
         problems += self._wrong()
         problems += [f"left {thing}" for thing in self._leftovers([each.pid for each in running])]
-        return Broken(kind, moment, state if hit else "missed", tries, problems)
+        return Broken(kind, moment, state if hit else "missed", len(running), problems)
+
+    def _retry(self, running: list[Running], run: str, *, done: bool) -> list[str]:
+        """Run the tries that Airflow would begin, until one ends well; say what is wrong."""
+        while not done and len(running) < TRIES:
+            running.append(self._try(run, len(running) + 1))
+            done = running[-1].wait() == 0
+        return [] if done else [f"no success in {TRIES} tries: {running[-1].tail(300)!r}"]
 
     def _break(self, kind: str, running: Running) -> bool:
         """Break something; say whether there was anything to break."""
@@ -192,6 +214,8 @@ class Cell:
         if code == 0:
             return "on"
         found = self.target.sum()
+        if found is None:
+            return "absent"
         return "before" if found == self.before else "after" if found == self.after else "half"
 
     def _wrong(self) -> list[str]:
@@ -212,9 +236,21 @@ class Cell:
         ]
 
 
-HEAD = """\
-| pair | mode | kind | kills | left as before | there already | went on by itself | tries at most | right |
-|---|---|---|--:|--:|--:|--:|--:|--:|"""
+def head(name: str) -> str:
+    """Return the head of a Markdown table.
+
+    :param name: a cell that stands in it
+    """
+    columns = ["pair", "mode", "kind", "kills", *(STATES[state] for state in states(name)), "tries at most", "right"]
+    return f"| {' | '.join(columns)} |\n|---|---|---|{'--:|' * (len(columns) - 3)}"
+
+
+def states(name: str) -> list[str]:
+    """List what may be visible after a try of a cell was broken.
+
+    :param name: the pair and its mode
+    """
+    return [state for state in STATES if state != "absent" or ENDS[name.split("-")[1]] is S3Set]
 
 
 def summary(what: str, done: list[Broken]) -> list[str]:
@@ -228,9 +264,9 @@ def summary(what: str, done: list[Broken]) -> list[str]:
     for kind in KINDS:
         some = [each for each in done if each.kind == kind]
         if some:
-            states = [sum(each.state == state for each in some) for state in ("before", "after", "on")]
+            seen = [sum(each.state == state for each in some) for state in states(what)]
             right = sum(not each.problems for each in some)
-            cells = [len(some), *states, max(each.tries for each in some), right]
+            cells = [len(some), *seen, max(each.tries for each in some), right]
             rows.append(f"| {source} → {target} | {mode} | {kind} | {' | '.join(map(str, cells))} |")
     return rows
 
@@ -243,3 +279,8 @@ def cells(sources: list[str], targets: list[str]) -> list[str]:
         for target in targets
         for mode in (("append", "replace", "merge") if ENDS[target].keeps_ledger else ("replace",))
     ]
+
+
+PAIRS = cells(list(ends.ENDS), list(ends.ENDS))
+SETS = cells(list(ends.ENDS), [S3Set.kind])
+MANY = cells([S3Many.kind], [kind for kind, end in ends.ENDS.items() if end.keeps_ledger])

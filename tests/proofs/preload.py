@@ -10,7 +10,7 @@ WANTED = (
     "boto3",
     "psycopg2",
     "pymysql",
-    "tests.conformance.ends",
+    "tests.proofs.ends",
     "tradewind.amazon.s3.files",
     "tradewind.hooks.compat",
     "tradewind.operators.copy",

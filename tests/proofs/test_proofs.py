@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.ends import ENDS
 from tests.fix_mysql import program as mysql_program
 from tests.proofs.fault import Breaker
 from tests.proofs.kill import Killer
-from tests.proofs.matrix import CYCLE, Cell, cells
+from tests.proofs.matrix import CYCLE, FILES_CYCLE, MANY, PAIRS, SETS, Cell
 from tests.proofs.scenes import SCENES, Load, Unload
 from tests.proofs.servers import Servers, open_servers
 from tests.proofs.twin import Twinner
@@ -60,9 +59,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def test_a_sample_of_the_kill_matrix(servers: Servers, tmp_path: Path, seed: int) -> None:
     """Two cells, one of which has an end of each database, broken in each way that they can meet."""
     choose = random.Random(seed)
-    every = cells(list(ENDS), list(ENDS))
-    both = [name for name in every if name.startswith(("postgres-mysql", "mysql-postgres"))]
-    files = [name for name in every if "s3" in name]
+    both = [name for name in PAIRS if name.startswith(("postgres-mysql", "mysql-postgres"))]
+    files = [name for name in PAIRS if "s3" in name]
 
     wrong = []
     for name, most in ((choose.choice(both), 3), (choose.choice(files), 2)):
@@ -72,6 +70,19 @@ def test_a_sample_of_the_kill_matrix(servers: Servers, tmp_path: Path, seed: int
         wrong += [f"{name}, {each}" for each in done if each.problems]
 
     assert wrong == [], f"seed {seed}"
+
+
+@pytest.mark.parametrize("names", [SETS, MANY], ids=["a set", "many files"])
+def test_sets_and_many_files_survive_a_sample_of_breaks(
+    servers: Servers, tmp_path: Path, seed: int, names: list[str]
+) -> None:
+    name = random.Random(seed).choice(names)
+
+    with closing(Cell(servers, name, tmp_path, seed, rows=18_000 if names is SETS else 4000)) as cell:
+        wanted = dict.fromkeys(kind for kind, _ in zip(cell.kinds, range(len(FILES_CYCLE)), strict=False))
+        done = [cell.broken(kind, 1) for kind in wanted]
+
+    assert [f"{name}, {each}" for each in done if each.problems] == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize(("name", "count"), [("append", 5), ("unload", 5), ("merge", 2), ("replace", 2)])
