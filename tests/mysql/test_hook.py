@@ -70,6 +70,22 @@ def test_what_the_user_asks_for_wins(mysql_database: MySqlDatabase, connection: 
     ) == ("utf8mb4", r"a\'b")
 
 
+@pytest.mark.parametrize("server_mode", ["", "NO_BACKSLASH_ESCAPES"])
+def test_a_setting_is_a_value_whatever_the_servers_mode_is(
+    mysql_database: MySqlDatabase, connection: Define, server_mode: str
+) -> None:
+    hostile = r"ANSI\', SESSION wait_timeout = 66, SESSION sql_mode = 'ANSI"
+    connection("hostile", mysql_database.connection(sql_mode=hostile))
+    before = mysql_database.query("SELECT @@GLOBAL.sql_mode")[0][0]
+    mysql_database.query("SET GLOBAL sql_mode = %s", [f"{before},{server_mode}"])
+    try:
+        for hook in (MySqlHook("hostile"), MySqlHook(mysql_database.conn_id, settings={"sql_mode": hostile})):
+            with pytest.raises(InvalidArgument, match="sql_mode' can't be set to the value of 'ANSI"):
+                hook.get_first("SELECT 1")
+    finally:
+        mysql_database.query("SET GLOBAL sql_mode = %s", [before])
+
+
 def test_the_server_learns_who_works(mysql_database: MySqlDatabase) -> None:
     work = Work("flights", "run", "load", map_index=3, try_number=2)
     with MySqlHook(mysql_database.conn_id).session(work) as session:

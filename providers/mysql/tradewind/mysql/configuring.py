@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.mysql.values import literal
 
 if TYPE_CHECKING:
     from tradewind.mysql.options import Options
@@ -35,7 +34,7 @@ def configure(conn: Any, options: Options, timeouts: Mapping[str, float], settin
     :param settings: variables of the session by name, which win
     :raises InvalidArgument: for a name that cannot be one
     """
-    mode = f"CONCAT_WS(',', @@sql_mode, '{STRICT}')" if options.sql_mode is None else literal(options.sql_mode)
+    mode = f"CONCAT_WS(',', @@sql_mode, '{STRICT}')" if options.sql_mode is None else conn.escape(options.sql_mode)
     made = {
         "sql_mode": mode,
         "time_zone": _TIME_ZONE,
@@ -43,7 +42,7 @@ def configure(conn: Any, options: Options, timeouts: Mapping[str, float], settin
         "net_write_timeout": f"GREATEST(@@net_write_timeout, {_NET_TIMEOUT})",
         "wait_timeout": f"LEAST(@@wait_timeout, {_IDLE})",
         **_timeouts(conn, timeouts),
-        **{_checked(name): _value(value) for name, value in settings.items()},
+        **{_checked(name): _value(conn, value) for name, value in settings.items()},
     }
     with conn.cursor() as cur:
         cur.execute("SET " + ", ".join(f"SESSION {name} = {value}" for name, value in made.items()))
@@ -78,6 +77,7 @@ def _checked(name: str) -> str:
     return name
 
 
-def _value(value: Any) -> str:
-    # A number in quotes is refused by the server where the variable is a number.
-    return value if isinstance(value, str) and _NUMBER.fullmatch(value) else literal(value)
+def _value(conn: Any, value: Any) -> str:
+    # A number in quotes is refused by the server where the variable is a number; how a text is quoted depends on the
+    # mode that the server gave the session.
+    return value if isinstance(value, str) and _NUMBER.fullmatch(value) else str(conn.escape(value))
