@@ -25,6 +25,8 @@ from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, SourceC
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.expectations import RowCount
 from tradewind.operators.files.ends import FileEnd
+from tradewind.operators.files.manifests import Journal, PartNames
+from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.local_files import LocalFile
 from tradewind.operators.projection import Field, Projection
 
@@ -197,6 +199,23 @@ def test_another_manifest_is_not_overwritten(store: Store) -> None:
         drain(store.file(MANIFEST, manifest=True, delimiter=";"))
 
 
+def test_a_manifest_that_a_twin_deletes_while_it_is_read_is_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = store.file("part-{n}.csv", max_rows=40)
+    copy(MemoryFiles(PLAIN), target)
+    kind = type(target.storage())
+    find = kind.find
+
+    def find_and_lose(storage: Storage, url: str) -> StoredFile:
+        found = find(storage, url)
+        if url.endswith(MANIFEST):
+            storage.delete([url])
+        return found
+
+    monkeypatch.setattr(kind, "find", find_and_lose)
+    copy(MemoryFiles(PLAIN), target)
+    assert store.names() == [MANIFEST, *parts(3)]
+
+
 def test_a_manifest_cannot_name_files_of_others_for_deletion(store: Store) -> None:
     target = store.file("part-{n}.csv", max_rows=50)
     copy(MemoryFiles(PLAIN), target)
@@ -222,14 +241,38 @@ def test_a_killed_try_is_cleared_up_by_the_next(tmp_path: Path, written: int) ->
             if number < written + 4:
                 print(file=writer.stdin, flush=True)
         writer.send_signal(signal.SIGKILL)
-    left = sorted(path.name for path in tmp_path.iterdir())
+    (tmp_path / ".tradewind-other").touch()
+    unfinished = LocalFile(tmp_path / "part-{n}.csv", max_rows=10).storage()
+    token = json.loads((tmp_path / f"{MANIFEST}.writing").read_text())["token"]
+    sink = unfinished.write(str(tmp_path / "part-00003.csv"), token=token)
+    for path in tmp_path.glob(".tradewind-*-*"):
+        path.with_name(f"{path.name}-left").touch()  # as a kill leaves it
+    sink.abort()
+    left = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
     assert left == [f"{MANIFEST}.writing", *parts(max(4, written + 4))]
+    assert len(list(tmp_path.glob(".tradewind-*"))) == 2
     with pytest.raises(NotFound, match="there is no manifest"):
         drain(target)
 
     copy(MemoryFiles(PLAIN[: PLAIN.index(b"15,")]), target)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, *parts(2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tradewind-other", MANIFEST, *parts(2)]
     assert drain(target).count(b"\n") == 15 + 2
+
+
+def test_what_a_killed_try_had_not_finished_is_cleared_up_by_a_shorter_one(s3_hook: S3Hook, bucket: str) -> None:
+    """Its input was longer: the next one writes no part of that number, and still no upload of it may be left."""
+    names = PartNames.of(f"s3://{bucket}/day/part-{{n}}.csv")
+    target = S3File(names.target, max_rows=40)
+    journal = Journal(target.storage(), names, "longer")
+    for number in range(6):
+        journal.part(names.url(number))
+    client = s3_hook.client()
+    for key in ("day/part-00004.csv", "day/part-00005.csv", "day/part-000055.csv", "day/other.csv"):
+        client.create_multipart_upload(Bucket=bucket, Key=key)
+
+    copy(MemoryFiles(PLAIN), target)
+    left = sorted(upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket)["Uploads"])
+    assert left == ["day/other.csv", "day/part-000055.csv"]  # strangers, which no journal names
 
 
 def rows_of(data: bytes) -> list[dict[str, Any]]:

@@ -95,6 +95,12 @@ class LocalStorage(Storage):
             with _told(f"delete {url}"):
                 Path(url).unlink(missing_ok=True)
 
+    def sweep(self, urls: Iterable[str], *, token: str) -> None:
+        """Remove the hidden files beside some files."""
+        for url in urls:
+            with _told(f"clear up beside {url}"):
+                _sweep(Path(os.path.realpath(url)), token)
+
 
 class _Body:
     """The bytes of a file, which must not change while they are read."""
@@ -137,14 +143,13 @@ class LocalSink(Sink):
             if self._path.is_dir():
                 raise InvalidArgument(f"{url} is a folder: name a file in it")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary = self._make(hashlib.sha256(f"{token}\0{self._path.name}".encode()).hexdigest()[:20])
+            self._temporary = self._make(token)
             self._file = open(self._temporary, "r+b", buffering=BLOCK)  # noqa: SIM115 (closed by the sink)
 
-    def _make(self, work: str) -> Path:
+    def _make(self, token: str) -> Path:
         """Make the hidden file, and remove those that an earlier try of the same work left."""
-        for left in self._path.parent.glob(f".tradewind-{work}-*"):
-            left.unlink(missing_ok=True)
-        path = self._path.parent / f".tradewind-{work}-{secrets.token_hex(6)}"
+        _sweep(self._path, token)
+        path = self._path.parent / f"{_hidden(self._path, token)}{secrets.token_hex(6)}"
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
         return path
 
@@ -206,6 +211,17 @@ class LocalSink(Sink):
         # A cancel comes from another thread: whoever writes on must not take nothing for the whole.
         if self._aborted:
             raise TransientError(f"{self.name} was aborted: nothing of it is written")
+
+
+def _hidden(path: Path, token: str) -> str:
+    """Return how the names of a file's hidden files begin."""
+    work = hashlib.sha256(f"{token}\0{path.name}".encode()).hexdigest()
+    return f".tradewind-{work[:20]}-"
+
+
+def _sweep(path: Path, token: str) -> None:
+    for left in path.parent.glob(f"{_hidden(path, token)}*"):
+        left.unlink(missing_ok=True)
 
 
 def _stored(url: str, file: BinaryIO) -> StoredFile:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -164,14 +165,11 @@ def read_manifest(storage: Storage, url: str) -> Manifest | None:
     :raises DataError: where something else is there
     """
     try:
-        found = storage.find(url)
-    except NotFound:
+        with closing(storage.read(storage.find(url))) as stream:
+            data = stream.read()
+    except NotFound:  # maybe only since it was found: another try of the same work deletes it first
         return None
-    stream = storage.read(found)
-    try:
-        return Manifest.loads(stream.read(), url)
-    finally:
-        stream.close()
+    return Manifest.loads(data, url)
 
 
 def members(storage: Storage, manifest: Manifest, url: str) -> list[StoredFile]:
@@ -210,12 +208,14 @@ class Journal:
         self._known: list[str] = []
 
     def begin(self) -> None:
-        """Find what earlier tries left; from now on there is no manifest.
+        """Find what earlier tries left, of the same work or of other input; from now on there is no manifest.
 
         :raises InvalidArgument: where the manifest is one of another set
         """
         whole, broken = self._read(self._names.manifest), self._read(self._url)
-        self._known = list(dict.fromkeys([*(whole or ()), *(broken or ())]))
+        self._known = list(dict.fromkeys(url for found in (whole, broken) if found for url in self._parts(found)))
+        if broken is not None:
+            self._storage.sweep(self._parts(broken), token=broken.token)
         if whole is not None:
             self._write()
             self._storage.delete([self._names.manifest])
@@ -234,7 +234,7 @@ class Journal:
         self._storage.delete([self._url])
         return len(stale)
 
-    def _read(self, url: str) -> list[str] | None:
+    def _read(self, url: str) -> Manifest | None:
         try:
             found = read_manifest(self._storage, url)
         except DataError as error:
@@ -245,6 +245,9 @@ class Journal:
             raise InvalidArgument(
                 f"{url} is the manifest of {found.target}: delete that set first, or give manifest= another name"
             )
+        return found
+
+    def _parts(self, found: Manifest) -> list[str]:
         return [file.url for file in found.files if self._names.owns(file.url)]
 
     def _write(self) -> None:

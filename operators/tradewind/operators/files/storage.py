@@ -77,6 +77,14 @@ class Storage(ABC):
     def delete(self, urls: Iterable[str]) -> None:
         """Delete files; one that is not there counts as deleted."""
 
+    @abstractmethod
+    def sweep(self, urls: Iterable[str], *, token: str) -> None:
+        """Remove what a killed try left of files that it had not finished.
+
+        :param urls: the files
+        :param token: the name of the work that the try did
+        """
+
     def reaches(self, other: Storage) -> bool:
         """Say whether this store can copy files of another one by itself."""
         return False

@@ -59,11 +59,15 @@ class S3Storage(Storage):
 
     def delete(self, urls: Iterable[str]) -> None:
         """Delete objects, a thousand by a call."""
-        keys: dict[str, list[str]] = {}
-        for bucket, key in map(parse_s3_url, urls):
-            keys.setdefault(bucket, []).append(key)
-        for bucket, found in keys.items():
-            self.hook.delete(bucket, found)
+        for bucket, keys in _by_bucket(urls).items():
+            self.hook.delete(bucket, keys)
+
+    def sweep(self, urls: Iterable[str], *, token: str) -> None:
+        """Abort the unfinished uploads of objects, whoever began them."""
+        from tradewind.amazon.s3.writing import abort_uploads
+
+        for bucket, keys in _by_bucket(urls).items():
+            abort_uploads(self.hook, bucket, set(keys))
 
     def reaches(self, other: Storage) -> bool:
         """Say whether both are the same account's S3."""
@@ -81,6 +85,13 @@ class S3Storage(Storage):
             self.hook.copy(found, *parse_s3_url(url), metadata=metadata)
         except PreconditionFailed as error:
             raise SourceChanged(f"{file.url} changed before it was copied: the next try copies it anew") from error
+
+
+def _by_bucket(urls: Iterable[str]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for bucket, key in map(parse_s3_url, urls):
+        keys.setdefault(bucket, []).append(key)
+    return keys
 
 
 def _stored(found: S3Object) -> StoredFile:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import uuid
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -189,19 +191,7 @@ class _Upload:
 
     def abort_older(self) -> None:
         """Abort the uploads of this very key that an earlier try left."""
-        client = self._hook.client()
-        pages = client.get_paginator("list_multipart_uploads")
-        try:
-            with self._hook.errors(f"list uploads of {self._name}"):
-                for page in pages.paginate(Bucket=self._where["Bucket"], Prefix=self._where["Key"]):
-                    for found in page.get("Uploads", ()):
-                        if found["Key"] == self._where["Key"]:
-                            self._abort(found["UploadId"])
-                            self._hook.log.info(
-                                "aborted an unfinished upload of %s that an earlier try left", self._name
-                            )
-        except AccessDenied as error:
-            self._hook.log.warning("cannot look for unfinished uploads, they may be left: %s", error)
+        abort_uploads(self._hook, self._where["Bucket"], [self._where["Key"]])
 
     def add(self, data: bytes | memoryview) -> None:
         """Take bytes, and send the part where they fill it."""
@@ -248,7 +238,7 @@ class _Upload:
         self._part = _Part()
         if self._id is not None:
             try:
-                self._abort(self._id)
+                _abort(self._hook, self._where["Bucket"], self._where["Key"], self._id)
             except TradewindError as error:
                 self._hook.log.warning("cannot abort the upload of %s, the next try does: %s", self._name, error)
             self._abort_doubles()
@@ -324,9 +314,32 @@ class _Upload:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _abort(self, upload: str) -> None:
-        try:
-            with self._hook.errors(f"abort the upload of {self._name}"):
-                self._hook.client().abort_multipart_upload(**self._where, UploadId=upload)
-        except NotFound:
-            return
+
+def abort_uploads(hook: S3Hook, bucket: str, keys: Collection[str]) -> None:
+    """Abort the unfinished uploads of some keys; where they may not be listed, the log says so.
+
+    :param hook: gives the client
+    :param bucket: where they are
+    :param keys: their keys, which begin alike
+    """
+    prefix = os.path.commonprefix(list(keys))
+    pages = hook.client().get_paginator("list_multipart_uploads")
+    try:
+        with hook.errors(f"list uploads of s3://{bucket}/{prefix}"):
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                for found in page.get("Uploads", ()):
+                    if found["Key"] in keys:
+                        _abort(hook, bucket, found["Key"], found["UploadId"])
+                        hook.log.info(
+                            "aborted an unfinished upload of s3://%s/%s that an earlier try left", bucket, found["Key"]
+                        )
+    except AccessDenied as error:
+        hook.log.warning("cannot look for unfinished uploads, they may be left: %s", error)
+
+
+def _abort(hook: S3Hook, bucket: str, key: str, upload: str) -> None:
+    try:
+        with hook.errors(f"abort the upload of s3://{bucket}/{key}"):
+            hook.client().abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    except NotFound:
+        return
