@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_mysql",
     "tests.fix_tables",
+    "tests.copy.fix_people",
     "tests.fix_proxy",
     "tests.fix_stage",
     "tests.fix_s3",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.copy.fix_people import HEADER, load, rows
 from tests.fix_copies import WORK, MemoryFiles, MemorySink, copy
 from tests.fix_postgres import Database
 from tests.fix_tables import Tables
@@ -19,32 +20,7 @@ from tradewind.operators.expectations import Check, ForeignKey, Freshness, NotNu
 from tradewind.operators.expecting import Expectation
 from tradewind.operators.formats.csv.counting import RecordCounter
 
-HEADER = b"id,code,at,day,team\n"
 GOOD = HEADER + b"1,A,{now},{today},1\n2,b,{now},{today},2\n"
-
-
-@pytest.fixture
-def people(tables: Tables) -> Tables:
-    """Make a table and one that it may reference."""
-    moment = tables.pick(postgres="timestamptz", mysql="datetime(6)")
-    quoted = tables.pick(postgres='"Odd %% name"', mysql="`Odd %% name`")
-    tables.query("CREATE TABLE teams (id int PRIMARY KEY, part varchar(9))")
-    tables.query("INSERT INTO teams VALUES (1, 'x'), (2, 'y')")
-    tables.query(
-        f"CREATE TABLE t (id int PRIMARY KEY, code varchar(10), at {moment}, day date, team int, "
-        f"{quoted.replace('%%', '%')} varchar(9), price numeric(9, 2))"
-    )
-    return tables
-
-
-def load(tables: Tables, body: bytes, *expect: Expectation, **asked: Any) -> Any:
-    return copy(MemoryFiles(body), tables.table(), expect=expect, **asked)
-
-
-def rows(tables: Tables) -> int:
-    return int(tables.query("SELECT count(*) FROM t")[0][0])
-
-
 BODY = HEADER + (
     b"1,A,2020-01-01 00:00:00,2020-01-01,1\n2,A,,,2\n3,B,2020-01-01 00:00:00,,9\n4,B,,,9\n5,C,,,8\n6,,,,\n7,,,,\n"
 )

@@ -250,6 +250,11 @@ class CopyOperator(BaseOperator):
     def _check_expectations(self) -> None:
         for expectation in as_expectations(self.expect):
             self.target.check_expectation(expectation)
+            if expectation.of_load and self.max_errors and self.mode == "append":
+                raise InvalidArgument(
+                    f"expect={expectation!r} looks at the rows before they are appended, and max_errors= sets aside "
+                    "what the table refuses then: leave one of them out, or use mode 'merge'"
+                )
 
     def _name_assets(self) -> None:
         """Add the ends to inlets and outlets, so that other DAGs can be scheduled on them."""

@@ -135,6 +135,11 @@ class CopyRequest:
     expect: tuple[Expectation, ...] = ()
     description: str = ""
 
+    @property
+    def staged(self) -> bool:
+        """Whether the rows go by a temporary table: those of a merge, and those that are looked at before an append."""
+        return self.mode == "merge" or (self.mode == "append" and any(each.of_load for each in self.expect))
+
     def token(self, fingerprint: str) -> str:
         """Name this copy of this input; an append leaves a person's clear out, so that it never loads twice."""
         return self.work.token(fingerprint, clears=self.mode != "append")

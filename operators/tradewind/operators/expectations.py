@@ -5,24 +5,37 @@ rows of other loads included::
 
     CopyOperator(..., expect=[RowCount(min=1), Unique("carrier", "flight"), NotNull("time_hour")])
 
+``of="load"`` looks at the rows of this load alone, and costs as much as they do. An append then goes by a temporary
+table, as a merge always does: the rows are looked at there, before they are written (and before the table's triggers
+and defaults), all files must have the same columns, and no bad record can be set aside. A replace leaves no other rows
+in the table, which is looked at itself. ::
+
+    CopyOperator(..., expect=[NotNull("code", of="load"), Check("SELECT * FROM loaded WHERE delay < -60", of="load")])
+
 One that was loaded before is not checked again: it held when it was committed. What other transactions commit at the
 same time is seen only as far as READ COMMITTED goes: against them, nothing but an index keeps keys unique.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Literal
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.expecting import CheckedTable, Expectation
+from tradewind.operators.expected_columns import (
+    EXAMPLES,
+    LONGEST,
+    OnColumns,
+    all_valued,
+    column_of,
+    columns_listed,
+    example_rows,
+    found_columns,
+    shown_row,
+)
+from tradewind.operators.expecting import CheckedTable, Expectation, Of, check_of, shown_of
 from tradewind.operators.statements import split
 from tradewind.operators.templates import templated
-
-EXAMPLES = 3
-_LONGEST = 60
 
 
 class RowCount(Expectation):
@@ -35,9 +48,7 @@ class RowCount(Expectation):
 
     template_fields = ("min", "max")
 
-    def __init__(
-        self, *, min: int | str | None = None, max: int | str | None = None, of: Literal["load", "table"] = "load"
-    ) -> None:
+    def __init__(self, *, min: int | str | None = None, max: int | str | None = None, of: Of = "load") -> None:
         self.min = min
         self.max = max
         self.of = of
@@ -54,8 +65,7 @@ class RowCount(Expectation):
 
     def check(self) -> None:
         """Refuse bounds that are none."""
-        if self.of not in ("load", "table"):
-            raise InvalidArgument(f"{self!r}: of must be 'load' or 'table', not {self.of!r}")
+        check_of(self, self.of)
         if self.min is None and self.max is None:
             raise InvalidArgument("RowCount() bounds nothing: give min= or max=")
         low, high = (_number(self, name) for name in ("min", "max"))
@@ -79,101 +89,83 @@ class RowCount(Expectation):
         return f"{rows:,} rows are {where}"
 
 
-class _OnColumns(Expectation):
-    """What is said of columns of the table."""
-
-    def columns_of(self) -> tuple[str, ...]:
-        """Return the columns, as they were written."""
-        return tuple(self.columns)  # type: ignore[attr-defined]
-
-    def check(self) -> None:
-        """Refuse what is no column."""
-        _check_names(self, self.columns_of())
-
-    def prepare(self, table: CheckedTable) -> None:
-        """Find the columns."""
-        _found(self, table)
-
-    def check_table(self, table: CheckedTable) -> str | None:
-        """Look at the rows."""
-        return self._wrong(table, _found(self, table))
-
-    @abstractmethod
-    def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
-        """Say what is wrong, the columns being as the table spells them."""
-
-
-class Unique(_OnColumns):
+class Unique(OnColumns):
     """No two rows have the same values in these columns; rows with a NULL there do not count, as in a unique index.
 
     :param columns: the columns
+    :param of: ``table`` looks at all rows of the target, ``load`` at those of this load alone
     """
 
     template_fields = ("columns",)
 
-    def __init__(self, *columns: str) -> None:
+    def __init__(self, *columns: str, of: Of = "table") -> None:
         self.columns = columns
+        self.of = of
 
     def describe(self) -> str:
         """Name the columns."""
-        return f"Unique({', '.join(map(repr, self.columns))})"
+        return f"Unique({', '.join(map(repr, self.columns))}{shown_of(self.of)})"
 
     def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
         if table.is_unique(columns):
             return None
-        given, texts = _listed(table, columns), ", ".join(table.text(name) for name in columns)
+        given, texts = columns_listed(table, columns), ", ".join(table.text(name) for name in columns)
         rows = table.query(
-            f"SELECT {texts}, COUNT(*), COUNT(*) OVER () FROM {table.sql} AS t WHERE {_not_null(table, columns)} "  # noqa: S608
+            f"SELECT {texts}, COUNT(*), COUNT(*) OVER () FROM {table.sql} AS t WHERE {all_valued(table, columns)} "  # noqa: S608
             f"GROUP BY {given} HAVING COUNT(*) > 1 LIMIT {EXAMPLES}"
         )
         if not rows:
             return None
-        examples = "; ".join(f"{_shown(row[:-2])} {row[-2]} times" for row in rows)
+        examples = "; ".join(f"{shown_row(row[:-2])} {row[-2]} times" for row in rows)
         return f"{rows[0][-1]:,} of them stand more than once: {examples}"
 
 
-class NotNull(_OnColumns):
+class NotNull(OnColumns):
     """These columns have a value in every row.
 
     :param columns: the columns
+    :param of: ``table`` looks at all rows of the target, ``load`` at those of this load alone
     """
 
     template_fields = ("columns",)
 
-    def __init__(self, *columns: str) -> None:
+    def __init__(self, *columns: str, of: Of = "table") -> None:
         self.columns = columns
+        self.of = of
 
     def describe(self) -> str:
         """Name the columns."""
-        return f"NotNull({', '.join(map(repr, self.columns))})"
+        return f"NotNull({', '.join(map(repr, self.columns))}{shown_of(self.of)})"
 
     def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
-        counts = ", ".join(f"COUNT(*) - COUNT({_of(table, name)})" for name in columns)
+        counts = ", ".join(f"COUNT(*) - COUNT({column_of(table, name)})" for name in columns)
         [found] = table.query(f"SELECT {counts} FROM {table.sql} AS t")  # noqa: S608
         wrong = [
-            f"{name} is NULL in {count:,} rows{_examples(table, f'{_of(table, name)} IS NULL')}"
+            f"{name} is NULL in {count:,} rows{example_rows(table, f'{column_of(table, name)} IS NULL')}"
             for name, count in zip(columns, found, strict=True)
             if count
         ]
         return ", ".join(wrong) or None
 
 
-class ForeignKey(_OnColumns):
+class ForeignKey(OnColumns):
     """What stands in these columns stands in another table too; rows with a NULL there do not count.
 
     :param columns: the columns
     :param references: where the values must be, as ``staging.carriers(code)``
+    :param of: ``table`` looks at all rows of the target, ``load`` at those of this load alone
     """
 
     template_fields = ("columns", "references")
 
-    def __init__(self, columns: str | Sequence[str], *, references: str) -> None:
+    def __init__(self, columns: str | Sequence[str], *, references: str, of: Of = "table") -> None:
         self.columns = columns
         self.references = references
+        self.of = of
 
     def describe(self) -> str:
         """Name both sides."""
-        return f"ForeignKey({self.columns!r}, references={self.references!r})"
+        return f"ForeignKey({self.columns!r}, references={self.references!r}{shown_of(self.of)})"
 
     def columns_of(self) -> tuple[str, ...]:
         """Return the columns, as they were written."""
@@ -207,20 +199,20 @@ class ForeignKey(_OnColumns):
 
     def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
         other, theirs = table.reference(self.references)
-        same = " AND ".join(f"r.{their} = {_of(table, our)}" for our, their in zip(columns, theirs, strict=True))
+        same = " AND ".join(f"r.{their} = {column_of(table, our)}" for our, their in zip(columns, theirs, strict=True))
         texts = ", ".join(table.text(name) for name in columns)
         rows = table.query(
-            f"SELECT {texts}, COUNT(*), SUM(COUNT(*)) OVER () FROM {table.sql} AS t WHERE {_not_null(table, columns)} "  # noqa: S608
+            f"SELECT {texts}, COUNT(*), SUM(COUNT(*)) OVER () FROM {table.sql} AS t WHERE {all_valued(table, columns)} "  # noqa: S608
             f"AND NOT EXISTS (SELECT 1 FROM {other} AS r WHERE {same}) "
-            f"GROUP BY {_listed(table, columns)} LIMIT {EXAMPLES}"
+            f"GROUP BY {columns_listed(table, columns)} LIMIT {EXAMPLES}"
         )
         if not rows:
             return None
-        examples = "; ".join(f"{_shown(row[:-2])} in {row[-2]:,} rows" for row in rows)
+        examples = "; ".join(f"{shown_row(row[:-2])} in {row[-2]:,} rows" for row in rows)
         return f"{int(rows[0][-1]):,} rows reference nothing: {examples}"
 
 
-class Freshness(_OnColumns):
+class Freshness(OnColumns):
     """The newest value of a column is at most so old.
 
     It is compared with the clock of the database's server. Times without a zone are taken for UTC, and a date begins at
@@ -228,17 +220,19 @@ class Freshness(_OnColumns):
 
     :param column: dates or times
     :param within: how old it may be
+    :param of: ``table`` looks at all rows of the target, ``load`` at those of this load alone
     """
 
     template_fields = ("column",)
 
-    def __init__(self, column: str, *, within: timedelta) -> None:
+    def __init__(self, column: str, *, within: timedelta, of: Of = "table") -> None:
         self.column = column
         self.within = within
+        self.of = of
 
     def describe(self) -> str:
         """Name the column and its age."""
-        return f"Freshness({self.column!r}, within={self.within!r})"
+        return f"Freshness({self.column!r}, within={self.within!r}{shown_of(self.of)})"
 
     def columns_of(self) -> tuple[str, ...]:
         """Return the column."""
@@ -252,7 +246,7 @@ class Freshness(_OnColumns):
 
     def prepare(self, table: CheckedTable) -> None:
         """Find the column, and see that it holds times."""
-        [column] = _found(self, table)
+        [column] = found_columns(self, table)
         table.age(column)
 
     def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
@@ -263,23 +257,26 @@ class Freshness(_OnColumns):
         return None if age <= self.within else f"the newest value is {age} old"
 
 
-class Values(_OnColumns):
+class Values(OnColumns):
     """A column holds no other values than these; NULL does not count.
 
     :param column: the column
     :param in_: the values that it may hold
+    :param of: ``table`` looks at all rows of the target, ``load`` at those of this load alone
     """
 
     template_fields = ("column", "in_")
 
-    def __init__(self, column: str, *, in_: Sequence[object] | str) -> None:
+    def __init__(self, column: str, *, in_: Sequence[object] | str, of: Of = "table") -> None:
         self.column = column
         self.in_ = in_
+        self.of = of
 
     def describe(self) -> str:
         """Name the column and the values."""
         shown = repr(self.in_)
-        return f"Values({self.column!r}, in_={shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '...'})"
+        shown = shown if len(shown) <= LONGEST else shown[:LONGEST] + "..."
+        return f"Values({self.column!r}, in_={shown}{shown_of(self.of)})"
 
     def columns_of(self) -> tuple[str, ...]:
         """Return the column."""
@@ -294,7 +291,7 @@ class Values(_OnColumns):
             raise InvalidArgument(f"{self!r}: in_ must be a list of values, one at least and no None: see NotNull")
 
     def _wrong(self, table: CheckedTable, columns: tuple[str, ...]) -> str | None:
-        of, text = _of(table, columns[0]), table.text(columns[0])
+        of, text = column_of(table, columns[0]), table.text(columns[0])
         outside = f"{table.exact(columns[0])} NOT IN "
         statement = (
             f"SELECT {text}, COUNT(*), SUM(COUNT(*)) OVER () FROM {table.sql} AS t WHERE {of} IS NOT NULL AND {outside}"  # noqa: S608
@@ -303,7 +300,7 @@ class Values(_OnColumns):
         rows = table.query(f"{statement.replace('%', '%%')}({marks}) GROUP BY 1 LIMIT {EXAMPLES}", list(self.in_))
         if not rows:
             return None
-        examples = "; ".join(f"{_shown(row[:1])} in {row[1]:,} rows" for row in rows)
+        examples = "; ".join(f"{shown_row(row[:1])} in {row[1]:,} rows" for row in rows)
         return f"{int(rows[0][-1]):,} rows hold something else: {examples}"
 
 
@@ -314,20 +311,29 @@ class Check(Expectation):
 
     :param sql: one SELECT, its columns' names all different
     :param name: what it is about, for the message
+    :param of: with ``load`` the query finds the rows of this load, and no others, in a table ``loaded``; the target's
+        own table is then as it was before them, but for a replace
     """
 
     template_fields = ("sql", "name")
 
-    def __init__(self, sql: str, *, name: str | None = None) -> None:
+    def __init__(self, sql: str, *, name: str | None = None, of: Of = "table") -> None:
         self.sql = sql
         self.name = name
+        self.of = of
+
+    @property
+    def of_load(self) -> bool:
+        """Whether it looks at the rows of this load, and at no others."""
+        return self.of == "load"
 
     def describe(self) -> str:
         """Name the query."""
-        return f"Check({self.name or ' '.join(str(self.sql).split())[:_LONGEST]!r})"
+        return f"Check({self.name or ' '.join(str(self.sql).split())[:LONGEST]!r}{shown_of(self.of)})"
 
     def check(self) -> None:
         """Refuse what is no query."""
+        check_of(self, self.of)
         if not isinstance(self.sql, str) or not self._query():
             raise InvalidArgument(f"Check needs a query, as Check('SELECT ...'), not {self.sql!r}")
 
@@ -335,14 +341,19 @@ class Check(Expectation):
         """Have the server read the query."""
         if len(split(self.sql, table.rules)) != 1:
             raise InvalidArgument(f"{self!r} must be one SELECT, not several statements")
-        table.query(f"SELECT * FROM (\n{self._query()}\n) AS q LIMIT 0")  # noqa: S608
+        table.query(f"{self._loaded(table)}SELECT * FROM (\n{self._query()}\n) AS q LIMIT 0")  # noqa: S608
 
     def check_table(self, table: CheckedTable) -> str | None:
         """Run the query."""
-        rows = table.query(f"SELECT q.*, COUNT(*) OVER () FROM (\n{self._query()}\n) AS q LIMIT {EXAMPLES}")  # noqa: S608
+        rows = table.query(
+            f"{self._loaded(table)}SELECT q.*, COUNT(*) OVER () FROM (\n{self._query()}\n) AS q LIMIT {EXAMPLES}"  # noqa: S608
+        )
         if not rows:
             return None
-        return f"{rows[0][-1]:,} rows should not be there: {'; '.join(_shown(row[:-1]) for row in rows)}"
+        return f"{rows[0][-1]:,} rows should not be there: {'; '.join(shown_row(row[:-1]) for row in rows)}"
+
+    def _loaded(self, table: CheckedTable) -> str:
+        return f"WITH loaded AS (SELECT * FROM {table.sql} AS t) " if self.of_load else ""  # noqa: S608
 
     def _query(self) -> str:
         return self.sql.strip().rstrip(";").rstrip()
@@ -361,38 +372,6 @@ def split_reference(text: str) -> tuple[str, list[str]]:
     return table.strip(), columns
 
 
-def _found(expectation: _OnColumns, table: CheckedTable) -> tuple[str, ...]:
-    try:
-        return tuple(table.column(name) for name in expectation.columns_of())
-    except InvalidArgument as error:
-        raise InvalidArgument(f"{expectation!r}: {error}") from None
-
-
-def _of(table: CheckedTable, column: str) -> str:
-    return f"t.{table.quoted(column)}"
-
-
-def _listed(table: CheckedTable, columns: Sequence[str]) -> str:
-    return ", ".join(_of(table, name) for name in columns)
-
-
-def _not_null(table: CheckedTable, columns: Sequence[str]) -> str:
-    return " AND ".join(f"{_of(table, name)} IS NOT NULL" for name in columns)
-
-
-def _examples(table: CheckedTable, condition: str) -> str:
-    if not table.key:
-        return ""
-    texts = ", ".join(table.text(name) for name in table.key)
-    rows = table.query(f"SELECT {texts} FROM {table.sql} AS t WHERE {condition} LIMIT {EXAMPLES}")  # noqa: S608
-    return f", as where ({', '.join(table.key)}) is {', '.join(_shown(row) for row in rows)}" if rows else ""
-
-
-def _shown(values: Sequence[object]) -> str:
-    texts = ["NULL" if value is None else str(value) for value in values]
-    return f"({', '.join(text if len(text) <= _LONGEST else text[:_LONGEST] + '...' for text in texts)})"
-
-
 def _number(expectation: RowCount, name: str) -> int | None:
     value = getattr(expectation, name)
     if value is None or templated(value):
@@ -404,13 +383,3 @@ def _number(expectation: RowCount, name: str) -> int | None:
     if number < 0:
         raise InvalidArgument(f"{expectation!r}: {name} must be a whole number from 0 on, not {value!r}")
     return number
-
-
-def _check_names(expectation: Expectation, names: Sequence[str]) -> None:
-    if not names:
-        raise InvalidArgument(f"{expectation!r} names no column: name one at least")
-    for name in names:
-        if not isinstance(name, str) or not name.strip():
-            raise InvalidArgument(f"{expectation!r}: a column must be a text, not {name!r}")
-    if len(set(names)) < len(names):
-        raise InvalidArgument(f"{expectation!r} names a column twice")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.operators.statements import Rules
+
+Of = Literal["load", "table"]
+"""Which rows are looked at: those of this load, or all of the target."""
 
 
 class CheckedTable(Protocol):
@@ -19,7 +22,7 @@ class CheckedTable(Protocol):
 
     @property
     def sql(self) -> str:
-        """Its name, quoted."""
+        """What stands for its rows after FROM: its name, quoted, or a query in brackets."""
 
     @property
     def rules(self) -> Rules:
@@ -92,6 +95,11 @@ class Expectation(ABC):
         return ()
 
     @property
+    def of_load(self) -> bool:
+        """Whether it looks at the rows of this load, and at no others."""
+        return False
+
+    @property
     def needs_table(self) -> bool:
         """Whether it looks at a table: a file has none."""
         return True
@@ -104,13 +112,39 @@ class Expectation(ABC):
         return self.describe()
 
 
-def verify(expectations: Sequence[Expectation], rows: int, table: CheckedTable | None, name: str) -> None:
+def check_of(expectation: Expectation, of: object) -> None:
+    """Refuse what says of no rows.
+
+    :param expectation: what says it
+    :param of: what it says
+    :raises InvalidArgument: where it is neither ``load`` nor ``table``
+    """
+    if of not in ("load", "table"):
+        raise InvalidArgument(f"{expectation!r}: of must be 'load' or 'table', not {of!r}")
+
+
+def shown_of(of: object) -> str:
+    """Write the argument ``of`` where it is not left out.
+
+    :param of: which rows
+    """
+    return "" if of == "table" else f", of={of!r}"
+
+
+def verify(
+    expectations: Sequence[Expectation],
+    rows: int,
+    table: CheckedTable | None,
+    name: str,
+    looked_at: str | None = None,
+) -> None:
     """Look at each expectation, before the commit.
 
     :param expectations: what must hold
     :param rows: the rows of the load
     :param table: the table, None for a file
     :param name: the target, for messages
+    :param looked_at: what they look at, where it is not all of the target
     :raises DataError: which names every one that fails
     """
     found = []
@@ -122,7 +156,7 @@ def verify(expectations: Sequence[Expectation], rows: int, table: CheckedTable |
             found.append(f"{expectation!r}: {wrong}")
     if found:
         raise DataError(
-            f"{len(found)} of {len(expectations)} expectations on {name} fail, nothing is committed: "
+            f"{len(found)} of {len(expectations)} expectations on {looked_at or name} fail, nothing is committed: "
             + " | ".join(found),
             source=name,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.expectations import split_reference
+from tradewind.operators.names import shown
 from tradewind.operators.statements import Rules
 from tradewind.operators.tables.columns import Table, find_column
 
@@ -50,7 +52,22 @@ class LoadedTable(ABC, Generic[T]):
         self._session = session
         self._table = table
         self.sql = sql
+        self._given: tuple[str, ...] | None = None
         self.key = tuple(self.column(name) for name in key) or self._index() or self._first()
+
+    def staged(self, stage: str, columns: Sequence[str] | None) -> Self:
+        """Return the rows of this load alone, before they are written into the table.
+
+        :param stage: the temporary table that holds them, quoted
+        :param columns: its columns, None for no rows at all
+        """
+        rows = copy.copy(self)
+        rows.sql = f"(SELECT * FROM {self.sql} WHERE FALSE)"  # noqa: S608 (quoted)
+        if columns is not None:
+            rows.sql = f"(SELECT {', '.join(map(self.quoted, columns))} FROM {stage})"  # noqa: S608 (quoted)
+            rows.key = tuple(name for name in self.key if name in columns) or tuple(columns[:_KEY_COLUMNS])
+            rows._given = tuple(columns)
+        return rows
 
     @abstractmethod
     def parse(self, text: str) -> Name:
@@ -86,7 +103,10 @@ class LoadedTable(ABC, Generic[T]):
 
     def column(self, name: str) -> str:
         """Return a column as the table spells it: exactly, else whatever the case."""
-        return find_column(name, self._table)
+        found = find_column(name, self._table)
+        if self._given is not None and found not in self._given:
+            raise InvalidArgument(f"this load gives column {found!r} no value: it has {shown(self._given)}")
+        return found
 
     def reference(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Read ``schema.table(column, ...)``; return the table and its columns, quoted."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Protocol
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
@@ -33,6 +33,45 @@ LEDGER_COLUMNS = (
     "result",
 )
 PRUNED_AT_ONCE = 1000
+
+
+class Ledger(Protocol):
+    """The ledger of one load, in the load's transaction."""
+
+    @property
+    def name(self) -> object:
+        """Its table, whose text is for messages."""
+
+    @property
+    def ddl(self) -> str:
+        """The statement that creates the table."""
+
+    def is_there(self) -> bool:
+        """Say whether the table is there."""
+
+    def check_shape(self) -> None:
+        """Refuse a table that is no ledger.
+
+        :raises InvalidArgument: with the columns that it lacks
+        """
+
+    def holds(self, right: str) -> bool:
+        """Say whether this role has a right to the table."""
+
+    def loaded_at(self, token: str) -> str | None:
+        """Return when a piece of work was done (ISO 8601), None where it was not."""
+
+    def ensure(self) -> None:
+        """Create the table where it is not there."""
+
+    def claim(self, token: str, request: CopyRequest, target: str, source: str) -> CopyResult | None:
+        """Claim a piece of work; None where it is ours, else what the try that did it recorded."""
+
+    def overwrite(self, token: str, request: CopyRequest, target: str, source: str) -> None:
+        """Take over the entry of a work that is done anew."""
+
+    def finish(self, tokens: list[str], result: CopyResult) -> None:
+        """Record what was done."""
 
 
 def copy_token(request: CopyRequest, reading: Reading, target: str) -> str:

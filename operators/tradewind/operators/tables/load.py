@@ -11,13 +11,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tradewind.hooks.errors import DataError, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
-from tradewind.operators.expecting import CheckedTable, verify
+from tradewind.operators.expecting import CheckedTable, Expectation, verify
 from tradewind.operators.formats.csv.places import in_column, in_records
 from tradewind.operators.formats.csv.records import CsvInput, open_csv
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
+from tradewind.operators.tables.checked import LoadedTable
 from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
-from tradewind.operators.tables.ledger import copy_token, reload_token
+from tradewind.operators.tables.ledger import Ledger, copy_token, reload_token
 from tradewind.operators.tables.load_plan import LoadPlan
 from tradewind.operators.tables.rejects import Rejects
 from tradewind.operators.types import Arrays
@@ -35,45 +36,6 @@ class Merged:
     updated: int
     unchanged: int
     duplicates: int = 0
-
-
-class Ledger(Protocol):
-    """The ledger of one load, in the load's transaction."""
-
-    @property
-    def name(self) -> object:
-        """Its table, whose text is for messages."""
-
-    @property
-    def ddl(self) -> str:
-        """The statement that creates the table."""
-
-    def is_there(self) -> bool:
-        """Say whether the table is there."""
-
-    def check_shape(self) -> None:
-        """Refuse a table that is no ledger.
-
-        :raises InvalidArgument: with the columns that it lacks
-        """
-
-    def holds(self, right: str) -> bool:
-        """Say whether this role has a right to the table."""
-
-    def loaded_at(self, token: str) -> str | None:
-        """Return when a piece of work was done (ISO 8601), None where it was not."""
-
-    def ensure(self) -> None:
-        """Create the table where it is not there."""
-
-    def claim(self, token: str, request: CopyRequest, target: str, source: str) -> CopyResult | None:
-        """Claim a piece of work; None where it is ours, else what the try that did it recorded."""
-
-    def overwrite(self, token: str, request: CopyRequest, target: str, source: str) -> None:
-        """Take over the entry of a work that is done anew."""
-
-    def finish(self, tokens: list[str], result: CopyResult) -> None:
-        """Record what was done."""
 
 
 class Transaction(Protocol):
@@ -98,6 +60,8 @@ class TableLoad(ABC, Generic[T]):
 
     statement: str
     """What brings the rows, for the plan: ``COPY``."""
+    stage: str
+    """The temporary table, quoted."""
 
     def __init__(
         self, session: Transaction, ledger: Ledger, reading: Reading, request: CopyRequest, progress: Progress
@@ -163,8 +127,9 @@ class TableLoad(ABC, Generic[T]):
 
         :param name: the table
         """
+        staged = f"{self.statement} into a temporary table, INSERT into {name}"
         ways = {
-            "append": f"{self.statement} into {name}",
+            "append": staged if self._request.staged else f"{self.statement} into {name}",
             "replace": f"DELETE and {self.statement} into {name}, readers undisturbed",
             "merge": f"{self.statement} into a temporary table, merge into {name}",
         }
@@ -195,11 +160,15 @@ class TableLoad(ABC, Generic[T]):
 
     @abstractmethod
     def stage_statements(self, table: T, columns: tuple[str, ...]) -> list[str]:
-        """Return what makes the temporary table of a merge."""
+        """Return what makes the temporary table."""
 
     @abstractmethod
     def merge_statements(self, table: T, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
         """Return what merges the staged rows into the table."""
+
+    @abstractmethod
+    def insert_statement(self, table: T, columns: tuple[str, ...]) -> str:
+        """Return what appends the staged rows to the table."""
 
     @abstractmethod
     def rights(self, table: T | None, columns: list[str]) -> list[Right]:
@@ -246,14 +215,21 @@ class TableLoad(ABC, Generic[T]):
 
     @abstractmethod
     def make_stage(self, table: T, columns: tuple[str, ...]) -> None:
-        """Make the temporary table that takes the input of a merge."""
+        """Make the temporary table that takes the input."""
 
     @abstractmethod
-    def merge_stage(self, table: T, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
-        """Merge the staged rows into the table."""
+    def append_stage(self, table: T, columns: tuple[str, ...]) -> int:
+        """Append the staged rows to the table; return how many."""
 
     @abstractmethod
-    def checked(self, table: T) -> CheckedTable:
+    def merge_stage(self, table: T, columns: tuple[str, ...], key: tuple[str, ...], look: Callable[[], None]) -> Merged:
+        """Merge the staged rows into the table.
+
+        :param look: looks at the stage, once it holds exactly the records that count
+        """
+
+    @abstractmethod
+    def checked(self, table: T) -> LoadedTable[T]:
         """Return the table as expectations look at it."""
 
     @abstractmethod
@@ -288,7 +264,8 @@ class TableLoad(ABC, Generic[T]):
         result.rejected = self._rejects.count
         result.files = list(self._reading.files)
         if checked is not None:
-            verify(self._request.expect, result.rows, checked, str(table.name))
+            expect = [each for each in self._request.expect if not self._looks_at_stage(each)]
+            verify(expect, result.rows, checked, str(table.name))
             log.info("%s: what is expected holds: %s", table.name, ", ".join(map(repr, self._request.expect)))
         return result
 
@@ -296,13 +273,40 @@ class TableLoad(ABC, Generic[T]):
         """Find what the expectations name, before the load has taken its time."""
         if not self._request.expect:
             return None
-        checked = self.checked(table)
         for expectation in self._request.expect:
-            expectation.prepare(checked)
-        return checked
+            self.prepare(expectation, table)
+        return self.checked(table)
+
+    def prepare(self, expectation: Expectation, table: T) -> None:
+        """Find what an expectation names.
+
+        :param expectation: what must hold
+        :param table: the table
+        :raises TradewindError: where something is not there
+        """
+        checked = self.checked(table)
+        expectation.prepare(checked.staged(self.stage, None) if self._looks_at_stage(expectation) else checked)
+
+    def _looks_at_stage(self, expectation: Expectation) -> bool:
+        return expectation.of_load and self._request.staged
+
+    def _look(self, table: T, columns: tuple[str, ...] | None) -> None:
+        """Look at the rows of this load before they are written, while they stand alone.
+
+        :param table: the table
+        :param columns: those of the stage, None where the input is empty and there is none
+        """
+        expect = [each for each in self._request.expect if self._looks_at_stage(each)]
+        if not expect:
+            return
+        rows = self.checked(table).staged(self.stage, columns)
+        verify(expect, 0, rows, str(table.name), looked_at=f"the rows that are loaded into {table.name}")
 
     def _append(self, table: T, parts: list[Part]) -> CopyResult:
-        rows, _ = self._load_parts(table, parts)
+        rows, columns = self._load_parts(table, parts, staged=self._request.staged)
+        if self._request.staged:
+            self._look(table, columns)
+            rows = 0 if columns is None else self.append_stage(table, columns)
         return CopyResult(rows=rows, inserted=rows, plan=self.way(table.name))
 
     def _replace(self, table: T, parts: list[Part]) -> CopyResult:
@@ -315,9 +319,10 @@ class TableLoad(ABC, Generic[T]):
         check_key(self._request.key, tuple(column.name for column in table.columns), table, "the table")
         rows, columns = self._load_parts(table, parts, staged=True)
         if columns is None:
+            self._look(table, None)
             return CopyResult(plan=f"merge into {table.name}: the input is empty")
         key = check_key(self._request.key, columns, table, "the input")
-        done = self.merge_stage(table, columns, key)
+        done = self.merge_stage(table, columns, key, lambda: self._look(table, columns))
         if done.duplicates:
             kept = self._request.duplicates
             log.info("%s: %s records have a key of which the %s one counts", table.name, f"{done.duplicates:,}", kept)
@@ -366,7 +371,7 @@ class TableLoad(ABC, Generic[T]):
             return found
         if set(before) != set(found):
             raise DataError(
-                f"{source.name} has other columns than the files before it, which a merge cannot take: "
+                f"{source.name} has other columns than the files before it, which one temporary table cannot take: "
                 f"{', '.join(sorted(set(before) ^ set(found)))}",
                 source=source.name,
                 line=1,

@@ -10,10 +10,10 @@ from tradewind.operators.ends import CopyRequest, Part, Reading
 from tradewind.operators.formats.csv.records import CsvInput, open_csv
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
-from tradewind.operators.tables.ledger import copy_token
+from tradewind.operators.tables.ledger import Ledger, copy_token
 
 if TYPE_CHECKING:
-    from tradewind.operators.tables.load import Ledger, TableLoad
+    from tradewind.operators.tables.load import TableLoad
 
 T = TypeVar("T", bound=Table)
 
@@ -52,7 +52,7 @@ class LoadPlan(Generic[T]):
             self._load.admit(table)
         for expectation in self._request.expect:
             if not is_new:
-                expectation.prepare(self._load.checked(table))
+                self._load.prepare(expectation, table)
             plan.notes.append(f"before the commit {expectation!r} must hold")
         self._add_statements(plan, parts, table)
         plan.rights += self._load.rights(None if is_new else table, sorted(self._used))
@@ -60,7 +60,7 @@ class LoadPlan(Generic[T]):
         return plan
 
     def _add_statements(self, plan: Plan, parts: list[Part], table: T) -> None:
-        request, staged = self._request, self._request.mode == "merge"
+        request, staged = self._request, self._request.staged
         loads: list[str] = []
         columns: tuple[str, ...] | None = None
         for part in parts:
@@ -78,7 +78,12 @@ class LoadPlan(Generic[T]):
         if staged and columns is not None:
             key = check_key(request.key, columns, table, "the input")
             loads = [*self._load.stage_statements(table, columns), *loads]
-            loads += self._load.merge_statements(table, columns, key)
+            merge = request.mode == "merge"
+            loads += (
+                self._load.merge_statements(table, columns, key)
+                if merge
+                else [self._load.insert_statement(table, columns)]
+            )
         plan.statements += loads
 
     def _add_ledger(self, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from tradewind.mysql.creating import ensure_table, planned_table
 from tradewind.mysql.faults import located
 from tradewind.mysql.ledger import Ledger
 from tradewind.mysql.locks import lock
-from tradewind.mysql.merging import STAGE, merge, merge_statements, stage_statement
+from tradewind.mysql.merging import STAGE, append_statement, merge, merge_statements, stage_statement
 from tradewind.mysql.names import TableName, quoted
 from tradewind.mysql.rejects import LoadedBlocks
 from tradewind.mysql.rights import may_create, table_rights
@@ -66,6 +67,8 @@ class Load(TableLoad[Table]):
     :param request: what is to be done with it
     :param progress: is told rows and bytes
     """
+
+    stage = STAGE
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class Load(TableLoad[Table]):
         admit(self._session, table, self._request.mode)
 
     def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
-        """Return what makes the temporary table of a merge."""
+        """Return what makes the temporary table."""
         key = check_key(self._request.key, columns, table, "the input")
         return [stage_statement(table, columns, key, numbered=self._request.duplicates != "error")]
 
@@ -156,7 +159,7 @@ class Load(TableLoad[Table]):
 
     def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what brings one file into the table or into the stage."""
-        table_sql = STAGE if self._request.mode == "merge" else table.name.sql
+        table_sql = STAGE if self._request.staged else table.name.sql
         into = Into.of(source, table_sql, tuple(table.column(name) for name in columns))
         return [self._bulk.statement(replace(into, delimiter=TextFormat(source).delimiter.decode()))]
 
@@ -171,14 +174,24 @@ class Load(TableLoad[Table]):
         return may_create(self._session, self._ledger_name, statement)
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
-        """Make the temporary table that takes the input of a merge."""
+        """Make the temporary table that takes the input."""
         for statement in self.stage_statements(table, columns):
             self._session.execute(statement)
 
-    def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+    def insert_statement(self, table: Table, columns: tuple[str, ...]) -> str:
+        """Return what appends the staged rows to the table."""
+        return append_statement(table, columns)
+
+    def append_stage(self, table: Table, columns: tuple[str, ...]) -> int:
+        """Append the staged rows to the table; return how many."""
+        return self._session.execute(append_statement(table, columns))
+
+    def merge_stage(
+        self, table: Table, columns: tuple[str, ...], key: tuple[str, ...], look: Callable[[], None]
+    ) -> Merged:
         """Merge the staged rows into the table."""
         self._keep_out(table)
-        return merge(self._session, table, columns, key, self._request.duplicates)
+        return merge(self._session, table, columns, key, self._request.duplicates, look)
 
     def _keep_out(self, table: Table) -> None:
         # Two merges of one new key, or two replaces, would each miss the other's rows. LOCK TABLES would commit.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
@@ -30,13 +31,14 @@ def stage_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ...]
 
     :param table: the target
     :param columns: the columns of the input
-    :param key: those that identify a row
+    :param key: those that identify a row, none for rows that are appended
     :param numbered: whether the records are numbered as they come
     """
     ordinal = f"{quoted(ordinal_column(table))} bigint NOT NULL AUTO_INCREMENT UNIQUE, " if numbered else ""
     indexed = ", ".join(_indexed(table.column(name)) for name in key)
+    made = f"({ordinal}KEY tradewind_key ({indexed})) " if key else ""
     return (
-        f"CREATE TEMPORARY TABLE {STAGE} ({ordinal}KEY tradewind_key ({indexed})) ENGINE=InnoDB "
+        f"CREATE TEMPORARY TABLE {STAGE} {made}ENGINE=InnoDB "
         f"AS SELECT {listed(columns)} FROM {table.name.sql} WHERE FALSE"
     )
 
@@ -57,7 +59,7 @@ def merge_statements(
     """
     first = [] if duplicates == "error" else _drop_statements(key, ordinal_column(table), duplicates)
     update = _update_statement(table, columns, key)
-    rest = [_known_statement(table, key), _insert_statement(table, columns)]
+    rest = [_known_statement(table, key), append_statement(table, columns)]
     return [*first, *([update] if update else []), *rest]
 
 
@@ -67,6 +69,7 @@ def merge(
     columns: tuple[str, ...],
     key: tuple[str, ...],
     duplicates: Duplicates = "error",
+    look: Callable[[], None] = lambda: None,
 ) -> Merged:
     """Merge the staged rows.
 
@@ -75,6 +78,7 @@ def merge(
     :param columns: the columns of the input
     :param key: those that identify a row
     :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
+    :param look: called when the stage holds the records that count, and nothing is written yet
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
     _refuse_nulls(session, key)
@@ -85,12 +89,13 @@ def merge(
         kept, drop = _drop_statements(key, ordinal_column(table), duplicates)
         session.execute(kept)
         dropped = session.execute(drop)
+    look()
     if not any(index <= frozenset(key) for index in table.unique):
         _refuse_ambiguous(session, table, key)
     update = _update_statement(table, columns, key)
     updated = session.execute(update) if update else 0
     known = session.execute(_known_statement(table, key))
-    return Merged(session.execute(_insert_statement(table, columns)), updated, known - updated, dropped)
+    return Merged(session.execute(append_statement(table, columns)), updated, known - updated, dropped)
 
 
 def _same(key: tuple[str, ...]) -> str:
@@ -122,7 +127,12 @@ def _known_statement(table: Table, key: tuple[str, ...]) -> str:
     return f"DELETE s FROM {STAGE} s JOIN {table.name.sql} t ON {_same(key)}"
 
 
-def _insert_statement(table: Table, columns: tuple[str, ...]) -> str:
+def append_statement(table: Table, columns: tuple[str, ...]) -> str:
+    """Write what appends the staged rows.
+
+    :param table: the target
+    :param columns: the columns of the input
+    """
     return f"INSERT INTO {table.name.sql} ({listed(columns)}) SELECT {listed(columns)} FROM {STAGE}"
 
 

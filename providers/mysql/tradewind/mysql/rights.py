@@ -40,7 +40,7 @@ def table_rights(session: MySqlSession, table: Table, columns: Sequence[str], re
         needed.append("SELECT")
     every = [column.name for column in table.columns]
     found = [Right(what, str(table.name), holds(session, table.name, what, columns or every)) for what in needed]
-    if request.mode == "merge":
+    if request.staged:
         found.append(may_stage(session, table.name))
     return found
 

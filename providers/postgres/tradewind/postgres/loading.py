@@ -24,7 +24,14 @@ from tradewind.postgres.creating import ensure_table, planned_table
 from tradewind.postgres.fields import Fields
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
-from tradewind.postgres.merging import STAGE, lock_statement, merge, merge_statements, stage_statements
+from tradewind.postgres.merging import (
+    STAGE,
+    append_statement,
+    lock_statement,
+    merge,
+    merge_statements,
+    stage_statements,
+)
 from tradewind.postgres.messages import located
 from tradewind.postgres.names import TableName, listed, literal
 from tradewind.postgres.plain import PlainHead, suits
@@ -55,6 +62,7 @@ class Load(TableLoad[Table]):
     """
 
     statement = "COPY"
+    stage = STAGE
 
     def __init__(
         self,
@@ -139,7 +147,7 @@ class Load(TableLoad[Table]):
         admit(self._session, table, self._ledger_name, self._request.mode)
 
     def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
-        """Return what makes the temporary table of a merge."""
+        """Return what makes the temporary table."""
         return stage_statements(table, columns, numbered=self._request.duplicates != "error")
 
     def merge_statements(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
@@ -148,7 +156,7 @@ class Load(TableLoad[Table]):
 
     def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what brings one file into the table or into the stage."""
-        into = STAGE if self._request.mode == "merge" else table.name.sql
+        into = STAGE if self._request.staged else table.name.sql
         if source.outputs is None:
             return self._copy_statements(self._destination(into, table, columns), source.dialect)
         fields = self._fields(into, table, columns, source)
@@ -181,13 +189,23 @@ class Load(TableLoad[Table]):
         return may_create(self._session, self._ledger_name)
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
-        """Make the temporary table that takes the input of a merge."""
+        """Make the temporary table that takes the input."""
         for statement in self.stage_statements(table, columns):
             self._session.execute(statement)
 
-    def merge_stage(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> Merged:
+    def insert_statement(self, table: Table, columns: tuple[str, ...]) -> str:
+        """Return what appends the staged rows to the table."""
+        return append_statement(table, columns)
+
+    def append_stage(self, table: Table, columns: tuple[str, ...]) -> int:
+        """Append the staged rows to the table; return how many."""
+        return self._session.execute(append_statement(table, columns))
+
+    def merge_stage(
+        self, table: Table, columns: tuple[str, ...], key: tuple[str, ...], look: Callable[[], None]
+    ) -> Merged:
         """Merge the staged rows into the table."""
-        return merge(self._session, table, columns, key, self._request.duplicates)
+        return merge(self._session, table, columns, key, self._request.duplicates, look)
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""

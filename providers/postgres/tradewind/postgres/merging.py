@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
@@ -70,6 +71,7 @@ def merge(
     columns: tuple[str, ...],
     key: tuple[str, ...],
     duplicates: Duplicates = "error",
+    look: Callable[[], None] = lambda: None,
 ) -> Merged:
     """Merge the staged rows.
 
@@ -78,6 +80,7 @@ def merge(
     :param columns: the columns of the input
     :param key: those that identify a row
     :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
+    :param look: called when the stage holds the records that count, and nothing is written yet
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
     session.execute(f"ANALYZE {STAGE}")
@@ -87,11 +90,24 @@ def merge(
         _refuse_duplicates(session, key)
     else:
         dropped = session.execute(_drop_statement(key, ordinal_column(table), duplicates))
+    look()
     if _has_index(table, key):
         inserted, updated = session.query(_upsert_statement(table, columns, key))[0]
     else:
         inserted, updated = _under_lock(session, table, columns, key)
     return Merged(inserted, updated, staged - dropped - inserted - updated, dropped)
+
+
+def append_statement(table: Table, columns: tuple[str, ...]) -> str:
+    """Write what appends the staged rows.
+
+    :param table: the target
+    :param columns: the columns of the input
+    """
+    return (
+        f"INSERT INTO {table.name.sql} ({listed(columns)}) {overriding(table, columns)}"
+        f"SELECT {listed(columns)} FROM {STAGE}"
+    )
 
 
 def _count_with_keys(session: PostgresSession, key: tuple[str, ...]) -> int:

@@ -43,7 +43,7 @@ def table_rights(session: PostgresSession, table: Table, columns: Sequence[str],
         needed.append("SELECT")
     names = [column.name for column in table.columns] if "SELECT" in needed else columns
     found = [Right(what, str(table.name), _holds_all(session, table.name, what, names)) for what in needed]
-    if request.mode == "merge":
+    if request.staged:
         [(database, held)] = session.query(
             "SELECT current_database(), has_database_privilege(current_database(), 'TEMPORARY')"
         )
