@@ -16,6 +16,7 @@ from tests.bench.__main__ import TIMES, Bench
 from tests.bench.servers import open_servers
 
 PICTURE = Path(__file__).parents[2] / "docs/pictures/memory.svg"
+SIZES = ["30MB", "300MB", "1GB", "3GB"]
 OFFICIAL = {"30MB", "300MB"}
 WIDTH, HEIGHT, LEFT, TOP = 640, 360, 70, 40
 COLOURS = {"ours": "#1b6f64", "official": "#b2512f"}
@@ -89,7 +90,7 @@ def draw(points: Points) -> str:
 def main() -> None:
     """Measure, and draw."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.memory", description=__doc__)
-    parser.add_argument("--size", nargs="+", choices=TIMES, default=list(TIMES), help="default: all")
+    parser.add_argument("--size", nargs="+", choices=TIMES, default=SIZES, help=f"default: {' '.join(SIZES)}")
     parser.add_argument("--picture", type=Path, default=PICTURE, help=f"default: {PICTURE.name} in docs/pictures")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tradewind-memory-", ignore_cleanup_errors=True) as made:

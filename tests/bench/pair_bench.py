@@ -35,13 +35,12 @@ class PairBench:
     def __init__(self, servers: Servers, folder: Path, times: int, cores: Collection[int]) -> None:
         self.servers, self.stage = servers, servers.stage
         self.times, self.cores = times, cores
-        self.file = write_csv(folder / f"flights-{times}.csv", times)
+        self.file = folder / f"flights-{times}.csv"
         self.result = folder / "result.csv"
-        self.bytes, self.rows = self.file.stat().st_size, ROWS * times
+        self.bytes, self.rows = 0, ROWS * times
         self.client = self.stage.client()
-        self.client.upload_file(str(self.file), self.stage.bucket, SOURCE)
         self.idle = Measured(0.0, 0.0, 0, 0)
-        self._fill()
+        self._source: str | None = None
 
     def compare(self, size: str, direction: str, rivals: list[str], repeats: int) -> list[Row]:
         """Run all contenders in turn, again and again.
@@ -49,6 +48,7 @@ class PairBench:
         :return: all runs
         """
         names = [name for name in rivals if self._may(name, direction)]
+        self.prepare(direction)
         rows = []
         for turn in range(repeats):
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
@@ -79,12 +79,39 @@ class PairBench:
             raise RuntimeError(f"{name}: {direction} moved {found:,} rows instead of {self.rows:,}")
         return Row(name, measured, cpu)
 
-    def _fill(self) -> None:
+    def prepare(self, direction: str) -> None:
+        """Make the source that is read from, in place of the one before."""
+        source = direction.split("-")[0]
+        if source == self._source:
+            return
+        self.clean()
+        write_csv(self.file, self.times)
+        self.bytes = self.file.stat().st_size
+        {"postgres": self._fill_postgres, "mysql": self._fill_mysql, "s3": self._upload}[source]()
+        if source != "s3":  # where it stands for S3 to the raw client
+            self.file.unlink()
+        self._source = source
+
+    def clean(self) -> None:
+        """Drop what takes room."""
+        self._empty()
+        self._postgres(f"drop table if exists {TABLE}")
+        self._mysql(f"DROP TABLE IF EXISTS {TABLE}")
+        self.client.delete_object(Bucket=self.stage.bucket, Key=SOURCE)
+        self.file.unlink(missing_ok=True)
+        self._source = None
+
+    def _upload(self) -> None:
+        self.client.upload_file(str(self.file), self.stage.bucket, SOURCE)
+
+    def _fill_postgres(self) -> None:
         self._postgres(ddl(TABLE))
         with contextlib.closing(self.stage.connect()) as connection, connection.cursor() as cursor:
             with self.file.open("rb") as source:
                 cursor.copy_expert(f"copy {TABLE} from stdin (format csv, header, null '{NULL}')", source, 1 << 20)
             cursor.execute(f"vacuum (freeze, analyze) {TABLE}")
+
+    def _fill_mysql(self) -> None:
         self._mysql(mysql_ddl(TABLE))
         fields = ", ".join(f"@{name}" for name in COLUMNS)
         sets = [f"`{name}` = NULLIF(@{name}, '{NULL}')" for name in list(COLUMNS)[:-1]]

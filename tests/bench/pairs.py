@@ -18,7 +18,8 @@ from tests.stage import LAKE, MART, WAREHOUSE
 
 COPY = f"{TABLE}_copy"
 SOURCE, RESULT = source_key("csv"), result_key("csv")
-PAIRS = ("postgres-postgres", "postgres-mysql", "mysql-postgres", "mysql-mysql", "s3-mysql", "mysql-s3", "postgres-s3")
+KINDS = ("postgres", "mysql", "s3")
+PAIRS = tuple(f"{source}-{target}" for source in KINDS for target in KINDS if (source, target) != ("s3", "s3"))
 PRELOADED = [f"tradewind.{kind}.{name}" for kind in ("mysql", "postgres") for name in ("hooks", "loading", "unloading")]
 PRELOADED.append("tradewind.amazon.s3.hooks")
 MYSQL_TYPES = {"int": "int", "text": "varchar(20)", "timestamptz": "datetime"}
@@ -62,7 +63,8 @@ class RawPair(PairContender):
     external = True
 
     def work(self) -> Callable[[], Any]:
-        command = self._load_file() if self.source == "s3" else f"{self._read()} {self._write()}"
+        loads = {"mysql": self._load_file, "postgres": self._copy_file}
+        command = loads[self.target]() if self.source == "s3" else f"{self._read()} {self._write()}"
         environment = {
             **os.environ,
             "PGPASSWORD": urlsplit(self.task.stage.dsn).password or "",
@@ -93,6 +95,9 @@ class RawPair(PairContender):
         sets = ", ".join(f"`{name}` = NULLIF(@{name}, '{NULL}')" for name in COLUMNS)
         how = "FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\"' IGNORE 1 LINES"
         return self._mysql(f"LOAD DATA LOCAL INFILE '{self.task.file}' INTO TABLE {COPY} {how} ({fields}) SET {sets}")
+
+    def _copy_file(self) -> str:
+        return self._psql(f"\\copy {COPY} from '{self.task.file}' (format csv, header, null '{NULL}')")
 
     def _psql(self, statement: str) -> str:
         from tradewind.local.postgres import binaries

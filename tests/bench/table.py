@@ -13,11 +13,12 @@ from statistics import median
 from tests.bench.measure import Measured
 
 HEAD = """\
-| | wall s, best (median) | against raw | MB/s | client CPU s | S3 server CPU s | peak MB above idle | runs |
+| | wall s, best (median) | against raw | MB/s | client CPU s | {servers} CPU s | peak MB above idle | runs |
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
 TITLES = {"load": "S3 {kind} into PostgreSQL", "unload": "PostgreSQL into S3 {kind}"}
 NAMES = {"postgres": "PostgreSQL", "mysql": "MariaDB", "s3": "S3 CSV"}
+SERVERS = {**NAMES, "s3": "S3 server"}
 KINDS = {"csv": "CSV", "parquet": "Parquet"}
 PACKAGES = (
     "tradewind",
@@ -28,6 +29,7 @@ PACKAGES = (
     "duckdb",
     "apache-airflow-providers-amazon",
     "apache-airflow-providers-postgres",
+    "apache-airflow-providers-mysql",
     "apache-airflow-providers-common-sql",
     "pandas",
     "pyarrow",
@@ -64,10 +66,12 @@ def markdown(
     :param idle: what psql takes by itself
     """
     raw = [row.measured.seconds for row in rows if row.name == "raw"]
-    lines = [f"\n### {_title(direction, kind)}, {size / 1e6:,.0f} MB, {count:,} rows\n", HEAD]
+    servers = ("s3",) if direction in TITLES else tuple(dict.fromkeys(direction.split("-")))
+    head = HEAD.format(servers=" / ".join(SERVERS[name] for name in servers))
+    lines = [f"\n### {_title(direction, kind)}, {size / 1e6:,.0f} MB, {count:,} rows\n", head]
     for name in dict.fromkeys(row.name for row in rows):
         runs = [row for row in rows if row.name == name]
-        lines.append(_line(runs, labels[name], raw, size, idle))
+        lines.append(_line(runs, labels[name], raw, size, idle, servers))
     return "\n".join(lines)
 
 
@@ -78,15 +82,17 @@ def _title(direction: str, kind: str) -> str:
     return f"{NAMES[source]} into {NAMES[target]}"
 
 
-def _line(runs: Sequence[Row], label: str, raw: Sequence[float], size: int, idle: Measured) -> str:
+def _line(
+    runs: Sequence[Row], label: str, raw: Sequence[float], size: int, idle: Measured, servers: Sequence[str]
+) -> str:
     seconds = [row.measured.seconds for row in runs]
     best, middle = min(seconds), median(seconds)
     ratio = f"{best / min(raw):.2f} ({middle / median(raw):.2f})" if raw else "-"
     cpu = median(row.measured.cpu for row in runs)
-    s3 = median(row.cpu["s3"] for row in runs)
+    theirs = " / ".join(f"{median(row.cpu[name] for row in runs):.2f}" for name in servers)
     above = max(row.measured.peak - (row.measured.base or idle.peak) for row in runs)
     return (
-        f"| {label} | {best:.2f} ({middle:.2f}) | {ratio} | {size / 1e6 / best:.0f} | {cpu:.2f} | {s3:.2f} "
+        f"| {label} | {best:.2f} ({middle:.2f}) | {ratio} | {size / 1e6 / best:.0f} | {cpu:.2f} | {theirs} "
         f"| {above / 1e6:.0f} | {len(runs)} |"
     )
 

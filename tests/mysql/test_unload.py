@@ -9,7 +9,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from tradewind.mysql.hooks import MySqlHook
 from tradewind.mysql.names import TableName
 from tradewind.mysql.packets import Column
 from tradewind.mysql.rendering import Renderer
+from tradewind.mysql.styles import ESCAPED, csv_style
 from tradewind.mysql.unloading import MySqlReading, table_reading
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
@@ -174,17 +175,17 @@ def test_a_text_that_is_no_utf8_is_an_error(mysql_database: MySqlDatabase) -> No
         b"\x24" + b"a" * 35 + b"\xff\x00",
     ):
         with pytest.raises(DataError, match="not UTF-8"):
-            Renderer([Column("a", 253), Column("b", 253)], CsvDialect(), "it").rows([b"\x01a\x01b", row])
+            Renderer([Column("a", 253), Column("b", 253)], csv_style(CsvDialect()), "it").rows([b"\x01a\x01b", row])
 
 
 def test_a_row_that_is_none_is_an_error() -> None:
     for row in (b"\x01a\x05b", b"\x01a\xfd\xff\xff\xffb"):
-        renderer = Renderer([Column("a", 253), Column("b", 252, binary=True)], CsvDialect(), "it")
+        renderer = Renderer([Column("a", 253), Column("b", 252, binary=True)], csv_style(CsvDialect()), "it")
         with pytest.raises(TradewindError, match="none of MySQL's protocol"):
             renderer.rows([row])
     for row in (b"\x01a", b"\x01a\x01b\x01c", b"\x01a\x05b", b"\x01a\xfc\xff\xffb", b"\x01a\xffb"):
         with pytest.raises(TradewindError, match="none of MySQL's protocol"):
-            Renderer([Column("a", 253), Column("b", 253)], CsvDialect(null="\\N"), "it").rows([row])
+            Renderer([Column("a", 253), Column("b", 253)], csv_style(CsvDialect(null="\\N")), "it").rows([row])
 
 
 # Short and long, plain and not: each of the ways that a block of rows can be written.
@@ -209,8 +210,14 @@ DIALECTS = st.sampled_from(
 )
 
 
-def expected(rows: list[Any], dialect: CsvDialect) -> bytes:
-    """Write rows as PostgreSQL's COPY does, a field after the other."""
+ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+
+
+def expected(rows: list[Any], dialect: CsvDialect | None) -> bytes:
+    """Write rows as PostgreSQL's COPY does, a field after the other; with escapes where there is no dialect."""
+    if dialect is None:
+        escaped = (["\\N" if value is None else value.translate(ESCAPES) for value in row] for row in rows)
+        return "".join("\t".join(row) + "\n" for row in escaped).encode()
     special = {dialect.delimiter, dialect.quote, "\r", "\n"}
     alone = rows and len(rows[0]) == 1  # COPY quotes its own end mark
 
@@ -242,7 +249,12 @@ def test_texts_come_out_as_they_went_in(
         (str(n), a, "7", None, b, None if b is None else "\\x" + b.encode().hex(), str(n))
         for n, (a, b) in enumerate(rows, 1)
     ]
-    assert unload(query(mysql_database, sql), dialect) == header + expected(wanted, dialect)
+    reading = query(mysql_database, sql)
+    assert unload(reading, dialect) == header + expected(wanted, dialect)
+    [part] = reading.parts(dialect)
+    assert part.open_escaped
+    with closing(part.open_escaped(frozenset())) as stream:
+        assert stream.read() == expected(wanted, None)
 
 
 def packed(row: Sequence[str | None]) -> bytes:
@@ -266,21 +278,21 @@ NUMBERS = st.none() | st.sampled_from(["N", "a", "\\N"]) | st.integers(0, 10**30
     rows=st.lists(st.tuples(NUMBERS, TEXTS, NUMBERS, NUMBERS, TEXTS, NUMBERS), min_size=1, max_size=8)
     | st.lists(st.tuples(TEXTS), min_size=1, max_size=8)
     | st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=8),
-    dialect=DIALECTS,
+    dialect=DIALECTS | st.none(),
     apart=st.sets(st.integers(0, 5)),
 )
 def test_all_ways_to_write_a_block_write_the_same(
-    rows: list[tuple[str | None, ...]], dialect: CsvDialect, apart: set[int]
+    rows: list[tuple[str | None, ...]], dialect: CsvDialect | None, apart: set[int]
 ) -> None:
     columns = [Column(f"c{number}", 253) for number in range(len(rows[0]))]
     payloads = [packed(row) for row in rows]
     wanted = expected(rows, dialect)
-    renderer = Renderer(columns, dialect, "it")
+    style, encoding = (csv_style(dialect), dialect.encoding) if dialect else (ESCAPED, "utf-8")
+    renderer = Renderer(columns, style, "it", encoding)
     for _ in range(2):  # what the first block shows of the columns serves the next
         assert renderer.rows(payloads) == wanted
-    utf8 = replace(dialect, encoding="utf-8")
-    wanted = expected(rows, utf8)
-    renderer = Renderer(columns, utf8, "it")
+    wanted = expected(rows, dialect and replace(dialect, encoding="utf-8"))
+    renderer = Renderer(columns, style, "it")
     renderer._apart = sorted(number for number in apart if number < len(columns))
     ways = [renderer._marked, renderer._split, renderer._careful, *([renderer._mixed] if renderer._apart else [])]
     made = [way(payloads) for way in ways]

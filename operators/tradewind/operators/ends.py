@@ -55,6 +55,8 @@ class Part:
     :param types: the types of the columns in order, each None where it is unknown; None where all are, as of CSV
     :param unit: what an error counts: a ``line`` of the bytes, or a ``record`` where a file of another format was
         read, whose lines nobody sees
+    :param open_escaped: opens the same records as :mod:`tradewind.operators.formats.escaped` has them, the fields of
+        these numbers (from 0) bare; None where the source does not write them so
     """
 
     name: str
@@ -65,6 +67,7 @@ class Part:
     projection: Projection | None = None
     types: tuple[ColumnType | None, ...] | None = None
     unit: Literal["line", "record"] = "line"
+    open_escaped: Callable[[frozenset[int]], Readable] | None = None
 
 
 class Reading(ABC):

@@ -198,6 +198,13 @@ class TableLoad(ABC, Generic[T]):
         """Say how the server reads arrays."""
         return "braces"
 
+    def escaped_part(self, part: Part) -> CsvInput | None:
+        """Describe a part that is to come with escapes in place of quotes, None where the load wants CSV.
+
+        :param part: what is to be loaded; nothing of it is opened
+        """
+        return None
+
     @abstractmethod
     def open_table(self, parts: list[Part]) -> T:
         """Return the table, made from the input where that is asked for."""
@@ -339,7 +346,7 @@ class TableLoad(ABC, Generic[T]):
         """Load part after part; return the rows, and the columns they have, None where no part has any."""
         rows, columns = 0, None
         for part in parts:
-            source = open_csv(part, rewrite=False)
+            source = self.escaped_part(part) or open_csv(part, rewrite=False)
             with contextlib.closing(source):
                 if source.empty:
                     continue

@@ -64,7 +64,7 @@ class LoadPlan(Generic[T]):
         loads: list[str] = []
         columns: tuple[str, ...] | None = None
         for part in parts:
-            with contextlib.closing(_opened(part)) as source:
+            with contextlib.closing(self._load.escaped_part(part) or _opened(part)) as source:
                 if source.empty:
                     plan.notes.append(f"{part.name} is empty")
                     continue

@@ -6,8 +6,10 @@ import contextlib
 import io
 import queue
 import threading
-from collections.abc import Callable
-from typing import cast
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Generic, Protocol, TypeVar, cast
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.ends import Reading
@@ -15,6 +17,8 @@ from tradewind.operators.ends import Reading
 # A buffer of C's between a driver's call for each row and the queue; at most eight of them wait.
 BUFFER = 1 << 18
 WAITING = 8
+# How long a session waits for its rows to be asked for: a target may empty itself first.
+KEPT = 30.0
 
 
 class _Feed(io.RawIOBase):
@@ -123,6 +127,57 @@ class CopyStream:
         if self._thread.is_alive() and not self._ended:
             self._stop()
         self._thread.join()
+
+
+class Transaction(Protocol):
+    """A session of a database."""
+
+    def rollback(self) -> None:
+        """End what it began."""
+
+
+S = TypeVar("S", bound=Transaction)
+
+
+class Sessions(Generic[S]):
+    """The sessions of one reading: what looked at the catalog reads the rows too, for connecting takes its time.
+
+    :param connect: opens a session
+    :param keeps: how long one that is not used is kept, in seconds; 0 for not at all
+    """
+
+    def __init__(self, connect: Callable[[], AbstractContextManager[S]], keeps: float = 0.0) -> None:
+        self._connect = connect
+        self._keeps = keeps
+        self._kept: tuple[ExitStack, S, float] | None = None
+
+    def take(self) -> tuple[ExitStack, S]:
+        """Return a session in no transaction, and what ends it."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            stack, session, until = kept
+            if time.monotonic() < until:
+                return stack, session
+            stack.close()
+        stack = ExitStack()
+        return stack, stack.enter_context(self._connect())
+
+    @contextlib.contextmanager
+    def short(self) -> Iterator[S]:
+        """Use a session for a moment; nothing that it does stays."""
+        stack, session = self.take()
+        with stack:
+            yield session
+            session.rollback()
+            if self._keeps:
+                self.close()
+                self._kept = stack.pop_all(), session, time.monotonic() + self._keeps
+
+    def close(self) -> None:
+        """End the session that is kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept[0].close()
 
 
 class RowsReading(Reading):

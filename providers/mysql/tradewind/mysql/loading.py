@@ -14,6 +14,7 @@ from tradewind.mysql.bulk import Bulk, bulk
 from tradewind.mysql.catalog import Table, existing_table, find_table, full_name
 from tradewind.mysql.checking import Loaded
 from tradewind.mysql.creating import ensure_table, planned_table
+from tradewind.mysql.escaped_text import EscapedText
 from tradewind.mysql.faults import located
 from tradewind.mysql.ledger import Ledger
 from tradewind.mysql.locks import lock
@@ -23,8 +24,9 @@ from tradewind.mysql.rejects import LoadedBlocks
 from tradewind.mysql.rights import may_create, table_rights
 from tradewind.mysql.statements import Into
 from tradewind.mysql.text_format import Rendered, TextFormat, line_of
-from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.ends import CopyRequest, CopyResult, Part, Readable, Reading
 from tradewind.operators.formats.csv.records import Block, CsvInput, open_csv
+from tradewind.operators.formats.escaped import DELIMITER, escaped_input
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.tables.columns import check_key
@@ -127,6 +129,10 @@ class Load(TableLoad[Table]):
         made_anew = self.created and before.rows > 0  # else another load filled what this one had made
         return made_anew and not self._session.query(f"SELECT 1 FROM {self.name.sql} LIMIT 1")  # noqa: S608 (quoted)
 
+    def escaped_part(self, part: Part) -> CsvInput | None:
+        """Ask for records as LOAD DATA has them; bad ones are set aside as CSV."""
+        return None if self._request.max_errors else escaped_input(part)
+
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
         return planned_table(self.name, parts, self._request.key)
@@ -161,6 +167,8 @@ class Load(TableLoad[Table]):
         """Return what brings one file into the table or into the stage."""
         table_sql = STAGE if self._request.staged else table.name.sql
         into = Into.of(source, table_sql, tuple(table.column(name) for name in columns))
+        if source.escaped:
+            return [self._bulk.statement(replace(into.bare()[1], delimiter=DELIMITER))]
         return [self._bulk.statement(replace(into, delimiter=TextFormat(source).delimiter.decode()))]
 
     def rights(self, table: Table | None, columns: list[str]) -> list[Right]:
@@ -208,6 +216,8 @@ class Load(TableLoad[Table]):
             server = self._server(source, into)
             return TolerantLoad(server, source, self._rejects, self._count, unit=part.unit).run()
         self._session.execute("SAVEPOINT tradewind_part")
+        if source.escaped and part.open_escaped:
+            return self._load_escaped(part.open_escaped, part, source, into)
         text = Rendered(source, lambda data: self._count(data, 0))
         into = replace(into, delimiter=text.text.delimiter.decode())
         rows = 0
@@ -222,6 +232,24 @@ class Load(TableLoad[Table]):
             if error.source:
                 raise
             raise self._named(error, rows, part, into) from error
+        self._progress.add(rows=rows)
+        return rows
+
+    def _load_escaped(
+        self, open_escaped: Callable[[frozenset[int]], Readable], part: Part, source: CsvInput, into: Into
+    ) -> int:
+        """Load records that come as LOAD DATA has them: they pass through."""
+        bare, asked = into.bare()
+        source.stream = open_escaped(bare)
+        text = EscapedText(source.stream, lambda data: self._count(data, 0))
+        rows = 0
+        try:
+            if not text.empty:
+                rows = self._bulk.load(replace(asked, delimiter=DELIMITER), text, forced=asked.forces)
+        except DataError as error:
+            if error.source:
+                raise
+            raise self._named(error, 0, part, into) from error
         self._progress.add(rows=rows)
         return rows
 

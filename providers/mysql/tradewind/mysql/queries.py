@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import Reading, Source
 from tradewind.operators.projection import Columns, Constant, Projecting
+from tradewind.operators.tables.unloads import KEPT, Sessions
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -67,11 +68,14 @@ class MySqlQuery(Projecting, Source):
         from tradewind.mysql.hooks import MySqlHook
         from tradewind.mysql.unloading import MySqlReading, clean_query
 
-        yield MySqlReading(
-            MySqlHook(self.conn_id),
-            work,
-            self.describe(),
-            clean_query(self.sql),
-            self.parameters,
-            projection=self.projection(),
-        )
+        hook = MySqlHook(self.conn_id)
+        with closing(Sessions(lambda: hook.session(work), KEPT)) as sessions:
+            yield MySqlReading(
+                hook,
+                work,
+                self.describe(),
+                clean_query(self.sql),
+                self.parameters,
+                projection=self.projection(),
+                sessions=sessions,
+            )

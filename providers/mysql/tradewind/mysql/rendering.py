@@ -1,4 +1,4 @@
-"""Rows as MySQL sends them, written as CSV without a look at each field where that is possible.
+"""Rows as MySQL sends them, written in a style without a look at each field where that is possible.
 
 A row of the text protocol is a text for each column with its length before it: one byte up to 250, then 0xFB for NULL,
 0xFC to 0xFE for lengths of two, three and eight bytes
@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tradewind.hooks.errors import ConnectionFailed, DataError
 from tradewind.mysql.packets import Column
-from tradewind.operators.dialect import CsvDialect
+from tradewind.mysql.styles import Style
 
 _NULL = 0xFB
 _SHORT = 32  # a length below is a control character
@@ -38,31 +38,34 @@ Convert = Callable[[bytes], bytes]
 
 
 class Renderer:
-    """Writes rows in a dialect; PostgreSQL's ``COPY`` writes the same bytes for the same texts.
+    """Writes rows in a style; PostgreSQL's ``COPY`` writes the same bytes for the same texts.
 
     :param columns: the columns of the rows
-    :param dialect: how to write them
+    :param style: how to write them
     :param name: where the rows come from, for messages
+    :param encoding: a Python codec's name
     """
 
-    def __init__(self, columns: Sequence[Column], dialect: CsvDialect, name: str) -> None:
+    def __init__(self, columns: Sequence[Column], style: Style, name: str, encoding: str = "utf-8") -> None:
         self._columns = columns
         self._name = name
         self._count = len(columns)
-        self._delimiter = dialect.delimiter.encode()
-        self._quote = dialect.quote.encode()
-        self._escape = dialect.escape_char.encode()
-        self._null = dialect.null.encode()
-        self._empty = b"" if self._null else self._quote * 2
+        self._delimiter, self._null, self._empty = style.delimiter, style.null, style.empty
+        self._kept = style.kept
+        self._like_null = bool(self._null) and not style.marks_null  # whether a text may be like it
         self._convert = [_converter(column) for column in columns]
-        self._special = re.compile(b"[%s\r\n]" % b"".join(map(re.escape, (self._delimiter, self._quote))))
-        self._quoting = re.compile(b"[%s\r\n]" % re.escape(self._quote))
+        self._special = re.compile(b"[%s]" % re.escape(self._delimiter + style.marks))
+        self._marking = re.compile(b"[%s]" % re.escape(style.marks))
+        # In a block of plain texts there are no control characters to look for.
+        self._visible = [bytes([mark]) for mark in self._delimiter + style.marks if mark >= _SHORT]
+        if self._count == 1:
+            self._visible.append(b"\\.")
         self._apart = [number for number, convert in enumerate(self._convert) if convert]
         self._table = self._translation()
-        utf8 = codecs.lookup(dialect.encoding).name in ("utf-8", "ascii")
-        self._encoder = None if utf8 else codecs.getincrementalencoder(dialect.encoding)()
-        self._encoding = dialect.encoding
-        self._ascii = codecs.lookup(dialect.encoding).name == "ascii"
+        utf8 = codecs.lookup(encoding).name in ("utf-8", "ascii")
+        self._encoder = None if utf8 else codecs.getincrementalencoder(encoding)()
+        self._encoding = encoding
+        self._ascii = codecs.lookup(encoding).name == "ascii"
 
     def header(self) -> bytes:
         """Return the record that names the columns."""
@@ -73,7 +76,7 @@ class Renderer:
         """Write rows.
 
         :param rows: payloads of packets, one at least
-        :raises DataError: where a text is not UTF-8, or cannot be written in the dialect's encoding
+        :raises DataError: where a text is not UTF-8, or cannot be written in the encoding
         """
         made = self._mixed(rows) if self._apart else self._marked(rows)
         if made is None and self._find_apart(rows):
@@ -107,22 +110,16 @@ class Renderer:
         lengths = sum(marks) - _NULL * marks.count(_NULL)
         if lengths + fields + len(rows) - 1 != len(data):
             return None
-        if self._needs_quotes(data):
+        if any(mark in data for mark in self._visible):
             return None
         text = data.translate(self._table)
-        if self._null and self._has_null(text):
+        if self._like_null and self._has_null(text):
             return None
         if self._empty:
             text = text.replace(b"\0", self._delimiter + self._empty)
         else:
             text = text.replace(bytes([_NULL]), self._delimiter + self._null)
         return text[1:].replace(_ROW_MARK + self._delimiter, b"\n") + b"\n"
-
-    def _needs_quotes(self, data: bytes) -> bool:
-        special = [mark for mark in (self._delimiter, self._quote) if mark[0] >= _SHORT]  # others are known to be none
-        if self._count == 1:
-            special.append(b"\\.")
-        return any(mark in data for mark in special)
 
     def _has_null(self, text: bytes) -> bool:
         """Say whether a text of a block is the one that stands for NULL."""
@@ -188,16 +185,16 @@ class Renderer:
     def _split(self, rows: Sequence[bytes]) -> bytes | None:
         """Write rows of any texts, None where a byte in them may be no UTF-8, or a text is the dialect's NULL."""
         whole = b"".join(rows)
-        if _NULL_MARK in whole or _EMPTY_MARK in whole or (self._null and self._null in whole):
+        if _NULL_MARK in whole or _EMPTY_MARK in whole or (self._like_null and self._null in whole):
             return None
         lines: list[bytes] = []
         special, delimiter, most = self._special.search, self._delimiter, self._count - 1
-        join, quoting = delimiter.join, self._quoting.search
+        join, marking = delimiter.join, self._marking.search
         for row in rows:
             fields = self._fields(row, _NULL_MARK, _EMPTY_MARK)
             line = join(fields)
-            if line.count(delimiter) != most or quoting(line) or (not most and line == b"\\."):
-                line = join([self._quoted(field) if special(field) or field == b"\\." else field for field in fields])
+            if line.count(delimiter) != most or marking(line) or (not most and line == b"\\."):
+                line = join([self._kept(field) if special(field) or field == b"\\." else field for field in fields])
             lines.append(line)
         text = b"\n".join(lines) + b"\n"
         return text.replace(_NULL_MARK, self._null).replace(_EMPTY_MARK, self._empty)
@@ -256,13 +253,8 @@ class Renderer:
         if not text:
             return self._empty
         if text == self._null or self._special.search(text) or (self._count == 1 and text == b"\\."):
-            return self._quoted(text)
+            return self._kept(text)
         return text
-
-    def _quoted(self, text: bytes) -> bytes:
-        if self._escape != self._quote:
-            text = text.replace(self._escape, self._escape * 2)
-        return self._quote + text.replace(self._quote, self._escape + self._quote) + self._quote
 
     def _check(self, text: bytes, column: Column) -> None:
         try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tradewind.mysql.catalog import Column
 from tradewind.mysql.names import quoted
@@ -11,10 +11,13 @@ from tradewind.mysql.values import literal
 from tradewind.operators.casts import Cast
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.projection import Output
-from tradewind.operators.types import ColumnType
+from tradewind.operators.types import ColumnType, TypeKind
 
 # What such a field holds has no zone for sure: nothing is looked for in it, which takes the server as long as the load.
 _WITHOUT_ZONE = frozenset(("timestamp", "date"))
+_DIGITS = frozenset(("smallint", "integer", "bigint"))
+# What a field that comes bare holds, by what it held.
+_BARE: Mapping[TypeKind, ColumnType] = {"timestamptz": ColumnType("timestamp"), "boolean": ColumnType("smallint")}
 _TYPES = {"date": "DATE", "time": "TIME(6)", "timestamp": "DATETIME(6)"}
 
 
@@ -28,12 +31,17 @@ def expression(column: Column, value: str, *, forced: bool, kind: ColumnType | N
     """
     if column.bytes and kind is not None and kind.kind == "bytes":
         return f"UNHEX(SUBSTR({value}, 3))"
-    text = f"NULLIF({value}, '')" if forced and column.never_empty else value
-    if column.boolean:
+    text = f"NULLIF({value}, '')" if forced and _forces(column, kind) else value
+    if column.boolean and (kind is None or kind.kind not in _DIGITS):
         return _truth(value, text)
     if column.moment and (kind is None or kind.kind not in _WITHOUT_ZONE):
         return _moment(value, text)
     return None if text == value else text
+
+
+def _forces(column: Column, kind: ColumnType | None) -> bool:
+    """Say whether an empty text may come that the column cannot hold."""
+    return column.never_empty and (kind is None or kind.kind == "text")
 
 
 def _truth(value: str, otherwise: str) -> str:
@@ -132,7 +140,22 @@ class Into:
     def forces(self) -> bool:
         """Whether a column has no empty text, so that one in quotes stands for NULL."""
         casts = any(output.cast and output.cast.never_empty for output in self.outputs or ())
-        return casts or any(column.never_empty for column in self.columns)
+        return casts or any(map(_forces, self.columns, self.types))
+
+    def bare(self) -> tuple[frozenset[int], Into]:
+        """Say which fields are best asked for bare, by their numbers from 0, and where the records go then."""
+        outputs = self.outputs or (None,) * len(self.columns)
+        fields: dict[int, bool] = {}
+        for at, (output, column, kind) in enumerate(zip(outputs, self.columns, self.types, strict=True)):
+            field = at if output is None else output.index
+            fits = kind is not None and (column.moment, column.boolean)[kind.kind == "boolean"] and kind.kind in _BARE
+            fields[field] = fields.get(field, True) and bool(fits) and not (output and output.cast)
+        wanted = frozenset(field for field, fits in fields.items() if fits and field >= 0)
+        types = tuple(
+            _BARE[kind.kind] if kind and (at if output is None else output.index) in wanted else kind
+            for at, (output, kind) in enumerate(zip(outputs, self.types, strict=True))
+        )
+        return wanted, replace(self, types=types)
 
     def values(self, names: Sequence[str], *, forced: bool) -> list[Value]:
         """Say what goes into each column.

@@ -15,6 +15,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant
 from tradewind.operators.tables.ends import SqlTable
 from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.tables.unloads import KEPT, Sessions
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
@@ -108,7 +109,9 @@ class MySqlTable(SqlTable):
         """Find the table; its rows are read in one snapshot."""
         from tradewind.mysql.unloading import table_reading
 
-        yield table_reading(self._connect(), work, self.describe(), TableName.parse(self.table), self.projection())
+        hook, name = self._connect(), TableName.parse(self.table)
+        with contextlib.closing(Sessions(lambda: hook.session(work), KEPT)) as sessions:
+            yield table_reading(hook, work, self.describe(), name, self.projection(), sessions)
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""

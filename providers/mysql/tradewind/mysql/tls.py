@@ -71,12 +71,16 @@ class Tls:
             raise InvalidArgument(f"{shown or 'ssl'} cannot be used: {getattr(error, 'reason', error)}") from None
 
     def _made(self, given: Mapping[str, str]) -> ssl.SSLContext:
-        # Without a CA of its own, the system's are trusted.
-        context = ssl.create_default_context(cafile=given.get("ca"), capath=given.get("capath"))
+        verifies = self.mode.startswith("VERIFY")
+        if verifies or "ca" in given or "capath" in given:
+            # Without a CA of its own, the system's are trusted.
+            context = ssl.create_default_context(cafile=given.get("ca"), capath=given.get("capath"))
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # reading the system's takes as long as all of connecting
         # A server's self-made certificates (MySQL's, RDS's old ones) lack what the strict check asks for.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.check_hostname = self.mode == "VERIFY_IDENTITY"
-        context.verify_mode = ssl.CERT_REQUIRED if self.mode.startswith("VERIFY") else ssl.CERT_NONE
+        context.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
         if "cert" in given:
             context.load_cert_chain(given["cert"], given.get("key"), given.get("password", ""))
         if "cipher" in given:

@@ -35,11 +35,12 @@ from tradewind.mysql.errors import QueryCancelled
 from tradewind.mysql.names import TableName, listed, quoted
 from tradewind.mysql.packets import result_columns, row_blocks
 from tradewind.mysql.rendering import Renderer
+from tradewind.mysql.styles import ESCAPED, csv_style
 from tradewind.mysql.values import literal
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.projection import Projection
-from tradewind.operators.tables.unloads import CopyStream, RowsReading
+from tradewind.operators.tables.unloads import CopyStream, RowsReading, Sessions
 from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class MySqlReading(RowsReading):
     :param parameters: values to bind
     :param table: the table that the query reads, None for a query of the user's
     :param projection: what becomes of the columns once they are read: MySQL would lose a query's order within another
+    :param sessions: gives the sessions, None for new ones
     """
 
     def __init__(
@@ -77,9 +79,10 @@ class MySqlReading(RowsReading):
         *,
         table: TableName | None = None,
         projection: Projection | None = None,
+        sessions: Sessions[MySqlSession] | None = None,
     ) -> None:
         self._hook = hook
-        self._work = work
+        self._sessions = sessions or Sessions(lambda: hook.session(work))
         self._name = name
         self._sql = sql
         self._parameters = parameters
@@ -95,16 +98,22 @@ class MySqlReading(RowsReading):
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the one part that a query has."""
         asked = dialect or CsvDialect()
-        with self._hook.session(self._work) as session:
+        with self._sessions.short() as session:
             self._begin(session)
             columns = session.columns(self._sql, self._parameters)
             self.estimate = estimated_rows(session, self._table) if self._table else None
-            session.rollback()
         sql = self._statement(columns)
         names = tuple(column.name for column in columns)
         types = tuple(map(result_type, columns))
-        opened = partial(self._open, sql, names, asked)
-        yield Part(self._name, opened, asked, names, projection=self._projection, types=types)
+        yield Part(
+            self._name,
+            partial(self._open, sql, names, asked),
+            asked,
+            names,
+            projection=self._projection,
+            types=types,
+            open_escaped=lambda bare: self._open(sql, names, None),  # moments have no offset, booleans are numbers here
+        )
 
     def cancel(self) -> None:
         """Stop the query in the server."""
@@ -140,9 +149,12 @@ class MySqlReading(RowsReading):
         )
         return f"SELECT {listed} FROM {self._table.sql}"
 
-    def _open(self, sql: str, names: tuple[str, ...], dialect: CsvDialect) -> CopyStream:
-        stack = ExitStack()
-        session = stack.enter_context(self._hook.session(self._work))
+    def _open(self, sql: str, names: tuple[str, ...], dialect: CsvDialect | None) -> CopyStream:
+        """Run the query.
+
+        :param dialect: how to write its rows, None for escapes
+        """
+        stack, session = self._sessions.take()
         try:
             self._begin(session)
         except BaseException:
@@ -160,15 +172,16 @@ class MySqlReading(RowsReading):
         self.stream = CopyStream(run, session.cancel, lambda: _end(session, stack), self._name)
         return self.stream
 
-    def _write(self, cur: Any, names: tuple[str, ...], dialect: CsvDialect, file: io.BufferedWriter) -> int:
+    def _write(self, cur: Any, names: tuple[str, ...], dialect: CsvDialect | None, file: io.BufferedWriter) -> int:
         """Write the rows of a statement that runs; return their number."""
         result = cur._result
         try:
             columns = result_columns(result)
             if tuple(column.name for column in columns) != names:
                 raise SourceChanged(f"{self._name}: its columns changed before it was read")
-            renderer = Renderer(columns, dialect, self._name)
-            if dialect.header:
+            style, encoding = (csv_style(dialect), dialect.encoding) if dialect else (ESCAPED, "utf-8")
+            renderer = Renderer(columns, style, self._name, encoding)
+            if dialect and dialect.header:
                 file.write(renderer.header())
             count = 0
             for rows in row_blocks(cur.connection, result):
@@ -182,7 +195,12 @@ class MySqlReading(RowsReading):
 
 
 def table_reading(
-    hook: MySqlHook, work: Work, name: str, table: TableName, projection: Projection | None = None
+    hook: MySqlHook,
+    work: Work,
+    name: str,
+    table: TableName,
+    projection: Projection | None = None,
+    sessions: Sessions[MySqlSession] | None = None,
 ) -> MySqlReading:
     """Read a table in one snapshot; a table that is not there is told by ``parts()``.
 
@@ -191,10 +209,12 @@ def table_reading(
     :param name: what is read, for messages
     :param table: the table
     :param projection: which columns are wanted: the others are not read
+    :param sessions: gives the sessions, None for new ones
     """
     chosen = projection.chosen if projection else None
     columns = "*" if chosen is None else listed([output.field or "" for output in chosen])
-    return MySqlReading(hook, work, name, f"SELECT {columns} FROM {table.sql}", table=table, projection=projection)
+    sql = f"SELECT {columns} FROM {table.sql}"
+    return MySqlReading(hook, work, name, sql, table=table, projection=projection, sessions=sessions)
 
 
 def clean_query(sql: str) -> str:

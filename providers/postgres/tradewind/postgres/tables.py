@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
@@ -15,6 +15,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting
 from tradewind.operators.tables.ends import SqlTable, check_conn_id
 from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.tables.unloads import KEPT, Sessions
 from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
@@ -120,10 +121,18 @@ class PostgresTable(_PostgresEnd, SqlTable):
         from tradewind.postgres.unloading import PostgresReading
 
         hook = self._connect()
-        with hook.session(work) as session:
-            table = existing_table(session, TableName.parse(self.table))
-        query = f"SELECT {listed([column.name for column in table.columns])} FROM {table.name.sql}"
-        yield PostgresReading(hook, work, self.describe(), query, projection=self.projection(), estimate=table.estimate)
+        with closing(Sessions(lambda: hook.session(work), KEPT)) as sessions:
+            with sessions.short() as session:
+                table = existing_table(session, TableName.parse(self.table))
+            yield PostgresReading(
+                hook,
+                work,
+                self.describe(),
+                f"SELECT {listed([column.name for column in table.columns])} FROM {table.name.sql}",
+                projection=self.projection(),
+                estimate=table.estimate,
+                sessions=sessions,
+            )
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""
@@ -182,12 +191,14 @@ class PostgresQuery(_PostgresEnd, Projecting, Source):
         from tradewind.postgres.unloading import PostgresReading, clean_query
 
         hook = self._connect()
-        yield PostgresReading(
-            hook,
-            work,
-            self.describe(),
-            clean_query(self.sql),
-            self.parameters,
-            isolation="READ COMMITTED",
-            projection=self.projection(),
-        )
+        with closing(Sessions(lambda: hook.session(work), KEPT)) as sessions:
+            yield PostgresReading(
+                hook,
+                work,
+                self.describe(),
+                clean_query(self.sql),
+                self.parameters,
+                isolation="READ COMMITTED",
+                projection=self.projection(),
+                sessions=sessions,
+            )

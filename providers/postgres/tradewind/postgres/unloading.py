@@ -13,7 +13,7 @@ from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.projection import Output, Projection
-from tradewind.operators.tables.unloads import CopyStream, RowsReading
+from tradewind.operators.tables.unloads import CopyStream, RowsReading, Sessions
 from tradewind.operators.types import Arrays, spelling
 from tradewind.postgres.column_types import result_types
 from tradewind.postgres.errors import translated
@@ -52,6 +52,10 @@ _SETTINGS = {
     "xmloption": "content",
 }
 
+# COPY's text format: :mod:`tradewind.operators.formats.escaped`. What a bare field is made by.
+_ESCAPED = "FORMAT text, ENCODING 'UTF8'"
+_BARE = {"timestamptz": "{} AT TIME ZONE 'UTC'", "boolean": "{}::int"}
+
 
 class PostgresReading(RowsReading):
     """The rows of a query, as CSV.
@@ -64,6 +68,7 @@ class PostgresReading(RowsReading):
     :param isolation: the transaction's isolation level
     :param projection: which columns are wanted, and what becomes of them
     :param estimate: how many rows there are, about, None where nobody knows
+    :param sessions: gives the sessions, None for new ones
     """
 
     def __init__(
@@ -76,9 +81,10 @@ class PostgresReading(RowsReading):
         isolation: str = "REPEATABLE READ",
         projection: Projection | None = None,
         estimate: int | None = None,
+        sessions: Sessions[PostgresSession] | None = None,
     ) -> None:
         self._hook = hook
-        self._work = work
+        self._sessions = sessions or Sessions(lambda: hook.session(work))
         self._name = name
         self._sql = sql
         self._parameters = parameters
@@ -97,18 +103,31 @@ class PostgresReading(RowsReading):
         asked = dialect or CsvDialect()
         if codecs.lookup(asked.encoding).name not in _ENCODINGS:
             raise InvalidArgument(f"PostgreSQL cannot write {asked.encoding}: use {', '.join(sorted(_ENCODINGS))}")
-        with self._hook.session(self._work) as session:
+        with self._sessions.short() as session:
             query = self._begin(session)
             with session.conn.cursor() as cur, translated(self._name):
                 cur.execute(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0")
                 description = cur.description or ()
             types = result_types(session, description)
-            session.rollback()
         columns = tuple(column.name for column in description)
-        as_json = tuple(
-            kind.kind == "array" and spelling(arrays, name) == "json" for name, kind in zip(columns, types, strict=True)
+        made = tuple(
+            "to_json({})" if kind.kind == "array" and spelling(arrays, name) == "json" else None
+            for name, kind in zip(columns, types, strict=True)
         )
-        yield Part(self._name, lambda: self._open(asked, columns, as_json), asked, columns, types=types)
+
+        def open_escaped(bare: frozenset[int]) -> CopyStream:
+            both = (_BARE.get(kind.kind) if at in bare else made[at] for at, kind in enumerate(types))
+            return self._open(columns, tuple(both), _ESCAPED)
+
+        options = csv_options(asked)
+        yield Part(
+            self._name,
+            lambda: self._open(columns, made, options),
+            asked,
+            columns,
+            types=types,
+            open_escaped=open_escaped,
+        )
 
     def cancel(self) -> None:
         """Stop the query in the server."""
@@ -135,15 +154,15 @@ class PostgresReading(RowsReading):
         aliases = listed([f"c{number}" for number in range(1, len(columns) + 1)])  # two columns may have one name
         return f"SELECT {shown} FROM (\n{query}\n) AS q ({aliases})"
 
-    def _open(self, dialect: CsvDialect, columns: tuple[str, ...], as_json: tuple[bool, ...]) -> CopyStream:
-        stack = ExitStack()
-        session = stack.enter_context(self._hook.session(self._work))
+    def _open(self, columns: tuple[str, ...], made: tuple[str | None, ...], options: str) -> CopyStream:
+        stack, session = self._sessions.take()
         try:
             query = self._begin(session)
         except BaseException:
             session.close()
             raise
-        statement = copy_out_statement(with_json(query, columns, as_json), dialect)
+        # The query may end in a line comment.
+        statement = f"COPY (\n{with_made(query, columns, made)}\n) TO STDOUT WITH ({options})"
 
         self.stream = CopyStream(
             lambda file: session.copy_out(statement, file), session.cancel, lambda: _end(session, stack), self._name
@@ -178,27 +197,26 @@ def clean_query(sql: str) -> str:
     return sql.strip().rstrip(";").rstrip()
 
 
-def with_json(query: str, columns: tuple[str, ...], as_json: tuple[bool, ...]) -> str:
-    """Return a query that gives some arrays as JSON.
+def with_made(query: str, columns: tuple[str, ...], made: tuple[str | None, ...]) -> str:
+    """Return a query that gives some columns written in another way.
 
     :param query: the query, its values in it
     :param columns: the names of its columns
-    :param as_json: which ones are to be JSON
+    :param made: what becomes of each, as ``to_json({})``, None where it stays
     """
-    if not any(as_json):
+    if not any(made):
         return query
     aliases = [quoted(f"c{number}") for number in range(len(columns))]  # two columns may have one name
     shown = [
-        f"{f'to_json({alias})' if converted else alias} AS {quoted(name)}"
-        for alias, converted, name in zip(aliases, as_json, columns, strict=True)
+        f"{converted.format(alias) if converted else alias} AS {quoted(name)}"
+        for alias, converted, name in zip(aliases, made, columns, strict=True)
     ]
     return f"SELECT {', '.join(shown)} FROM (\n{query}\n) AS q ({', '.join(aliases)})"
 
 
-def copy_out_statement(query: str, dialect: CsvDialect) -> str:
-    """Write the COPY that gives a query's rows in a dialect.
+def csv_options(dialect: CsvDialect) -> str:
+    """Write the options of a COPY that gives rows in a dialect.
 
-    :param query: the query, its values in it
     :param dialect: how to write the records
     """
     options = [
@@ -210,5 +228,4 @@ def copy_out_statement(query: str, dialect: CsvDialect) -> str:
         f"NULL {literal(dialect.null)}",
         f"ENCODING {literal(_ENCODINGS[codecs.lookup(dialect.encoding).name])}",
     ]
-    # The query may end in a line comment.
-    return f"COPY (\n{query}\n) TO STDOUT WITH ({', '.join(options)})"
+    return ", ".join(options)

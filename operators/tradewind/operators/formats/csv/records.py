@@ -78,6 +78,7 @@ class CsvInput:
     :param line_end: what ends a line: LF (which CRLF ends with too) or a bare CR
     :param crlf: whether lines end with CRLF
     :param empty: whether there is no byte at all
+    :param escaped: whether the records are those of :mod:`tradewind.operators.formats.escaped`, and no CSV
     """
 
     name: str
@@ -91,6 +92,7 @@ class CsvInput:
     line_end: bytes = b"\n"
     crlf: bool = False
     empty: bool = False
+    escaped: bool = False
 
     @property
     def header_lines(self) -> int:
@@ -114,13 +116,19 @@ def open_csv(part: Part, *, rewrite: bool = True) -> CsvInput:
     raw = part.open()
     try:
         stream = as_utf8(raw, part.dialect.encoding, part.name)
-        return _projected(_with_header(part, stream), part, rewrite=rewrite)
+        return projected(_with_header(part, stream), part, rewrite=rewrite)
     except BaseException:
         raw.close()
         raise
 
 
-def _projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
+def projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:
+    """Choose the columns of an input that are asked for.
+
+    :param source: the input, its header read
+    :param part: what it was opened from
+    :param rewrite: see :func:`open_csv`
+    """
     from tradewind.operators.formats.csv.rewriting import rewritten
 
     source.fields = source.names
