@@ -5,6 +5,7 @@ Every other module imports these names from here and never asks for a version.
 
 from __future__ import annotations
 
+from functools import cache
 from string import punctuation
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +16,9 @@ AIRFLOW_VERSION: tuple[int, ...] = tuple(int(part) for part in _version.split(".
 AIRFLOW_3 = AIRFLOW_VERSION >= (3, 0)
 NAMES_MAPPED_EARLY = AIRFLOW_VERSION >= (3, 3)
 """Whether ``map_index_template`` is rendered before the task is executed too, not only when it ended."""
+
+TRIGGERS_HEAR_KILLS = AIRFLOW_VERSION >= (3, 3)
+"""Whether a trigger is told, by ``on_kill``, that a person ended its task."""
 
 if TYPE_CHECKING or AIRFLOW_3:
     from airflow.sdk import (
@@ -136,10 +140,54 @@ def end_events_are_whole(pushes_xcom: bool) -> bool:
     return not vars(module)["get_listener_manager"]().hook.on_task_instance_success.get_hookimpls()
 
 
+@cache
+def defers_by_default() -> bool:
+    """Say whether operators whose work a service does defer: unless somebody has set ``default_deferrable`` to no.
+
+    Airflow's own default for ``[operators] default_deferrable`` is no, which is no reason to hold a slot.
+    """
+    from warnings import catch_warnings, simplefilter
+
+    from airflow.configuration import conf
+
+    with catch_warnings():
+        simplefilter("ignore")  # about options of other sections
+        known: Any = conf.as_dict(display_source=True, include_cmds=False, include_secret=False)
+    value, source = known["operators"]["default_deferrable"]
+    return source == "default" or str(value).lower() == "true"
+
+
+def task_is_deferred(task: Any) -> bool:
+    """Ask Airflow, in a thread of the triggerer, whether a task instance is still deferred.
+
+    :param task: the task instance, as the triggerer gives it to a trigger
+    """
+    if AIRFLOW_3:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        found = RuntimeTaskInstance.get_task_states(
+            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+        )
+        states = list(found.get(task.run_id, {}).values())
+        return bool(states) and str(states[0]) == "deferred"
+    return _state_in_database(task) == "deferred"
+
+
+def _state_in_database(task: Any) -> str | None:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    key = {name: getattr(task, name) for name in ("dag_id", "task_id", "run_id", "map_index")}
+    with create_session() as session:
+        state: str | None = session.query(TaskInstance.state).filter_by(**key).scalar()
+    return state
+
+
 __all__ = [
     "AIRFLOW_3",
     "AIRFLOW_VERSION",
     "NAMES_MAPPED_EARLY",
+    "TRIGGERS_HEAR_KILLS",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
@@ -159,7 +207,9 @@ __all__ = [
     "context_get_outlet_events",
     "context_to_airflow_vars",
     "create_executable_runner",
+    "defers_by_default",
     "end_events_are_whole",
     "get_current_context",
+    "task_is_deferred",
     "unpack_context",
 ]

@@ -6,21 +6,27 @@ import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TaskSuccessEvent, TriggerEvent
 
 from tradewind.hooks import errors
-from tradewind.hooks.compat import AirflowFailException
+from tradewind.hooks.compat import TRIGGERS_HEAR_KILLS, AirflowFailException, task_is_deferred
 from tradewind.hooks.errors import TimedOut, TradewindError, TransientError
 from tradewind.sensors.pace import Pace
 
 THREADS = 16
 """How many looks of all triggers run at a time; the others queue. They never take asyncio's own threads, which
 other triggers need."""
+
+
+KILL_SECONDS = 30.0
+"""Seconds in which what a killed task waited for is stopped: as long as Airflow 3.3 gives."""
+
+T = TypeVar("T")
 
 
 class PollTrigger(BaseTrigger, ABC):
@@ -73,6 +79,9 @@ class PollTrigger(BaseTrigger, ABC):
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that make this trigger anew, plain values, without any secret."""
 
+    def stop(self) -> None:
+        """Stop, in a thread, what runs elsewhere and is waited for: a person has ended the task."""
+
     def close(self) -> None:
         """Let go of what ``look`` holds on to; called when the wait is over or cancelled."""
 
@@ -91,6 +100,9 @@ class PollTrigger(BaseTrigger, ABC):
         """Wait, and fire the one event that ends the wait."""
         try:
             event = await self._wait()
+        except asyncio.CancelledError:
+            await self._heard_of_kill()
+            raise
         except Exception as error:
             # Whatever it is: without an event the task would wait for ever, or fail without a reason.
             if not isinstance(error, TradewindError):
@@ -99,8 +111,25 @@ class PollTrigger(BaseTrigger, ABC):
         yield self._event({**event, "pace": self.pace.as_dict()})
 
     async def cleanup(self) -> None:
-        """Let go of everything; nothing runs elsewhere that a kill would have to stop."""
+        """Let go of everything here; what runs elsewhere runs on, for a triggerer that ends is no kill."""
         self.close()
+
+    async def on_kill(self) -> None:
+        """Stop what runs elsewhere: a person has ended the task. Airflow calls this from 3.3 on."""
+        if type(self).stop is not PollTrigger.stop:
+            await self._in_thread(self.stop)
+
+    async def _heard_of_kill(self) -> None:
+        """Do what a later Airflow does by itself: tell a kill from the end of the triggerer, by the task's state."""
+        if TRIGGERS_HEAR_KILLS or type(self).stop is PollTrigger.stop:
+            return
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                if await self._in_thread(task_is_deferred, self.task_instance):
+                    return
+                await self.on_kill()
+        except Exception as error:
+            self.log.warning("cancelled; whether by a person is unknown, so nothing is stopped: %s", _reason(error))
 
     def _event(self, payload: dict[str, Any]) -> TriggerEvent:
         if payload["state"] != "done":
@@ -132,12 +161,14 @@ class PollTrigger(BaseTrigger, ABC):
             if last or self.pace.left() <= -self.grace:
                 return {"state": "timeout", "reason": reason}
 
-    async def _look_in_thread(self) -> Any | None:
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         # Not asyncio.to_thread: Airflow 3.0 to 3.2 answer a connection lookup in a thread only if asgiref made it.
         from asgiref.sync import sync_to_async
 
-        attempt = sync_to_async(self._attempt, thread_sensitive=False, executor=_threads(os.getpid()))
-        task = asyncio.ensure_future(attempt())
+        return await sync_to_async(call, thread_sensitive=False, executor=_threads(os.getpid()))(*arguments)
+
+    async def _look_in_thread(self) -> Any | None:
+        task = asyncio.ensure_future(self._in_thread(self._attempt))
         limit = max(self.pace.left(), 0.0) + self.grace
         began = time.monotonic()
         try:
