@@ -26,10 +26,13 @@ WHAT = {
     "matrix": "every pair of ends in every mode, broken in four ways at random moments, then the retries",
     "inject": "hostile names and values in every place that SQL is made of: none reaches a server unquoted",
     "tpch": "TPC-H: PostgreSQL, Parquet in S3, MySQL, CSV in S3, PostgreSQL; 22 answers before and after",
+    "submit": "SQL given to a service by tasks that die at random moments runs once, and none runs on",
     "kill": "SIGKILL at a random moment, then the retry",
     "twin": "two tries of the same work at the same time",
     "fault": "dropped connections, delays and 503 between the task and its servers",
 }
+
+SUBMITTERS = ("ours", "official")
 
 
 class Outcome(Protocol):
@@ -79,20 +82,21 @@ def arguments() -> argparse.Namespace:
     every = [*PAIRS, *MANY, *SETS]
     parser.add_argument(
         "--copy",
-        choices=[*SCENES, *OFFICIAL, *every],
+        choices=[*SCENES, *OFFICIAL, *every, *SUBMITTERS],
         nargs="+",
         metavar="COPY",
         default=None,
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
         f"providers of the bench group); for matrix, pairs with a mode as {every[0]}, many files as {MANY[0]}, a set "
-        f"of files as {SETS[0]} (default: all)",
+        f"of files as {SETS[0]} (default: all); for submit, ours or official",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
     matrix = asked.proof == "matrix"
     asked.count = asked.count or {"matrix": 25, "inject": 10_000}.get(asked.proof, 50)
-    asked.copy = asked.copy or (every if matrix else ["append", "unload"])
-    if wrong := [name for name in asked.copy if (name in every) is not matrix]:
+    submits = asked.proof == "submit"
+    asked.copy = asked.copy or (every if matrix else ["ours"] if submits else ["append", "unload"])
+    if wrong := [name for name in asked.copy if (name in every) is not matrix or (name in SUBMITTERS) is not submits]:
         parser.error(f"{asked.proof} knows no copy {', '.join(wrong)}")
     return asked
 
@@ -169,6 +173,22 @@ def prove_tpch(scale: float, folder: Path) -> int:
     return len(trip.problems)
 
 
+def prove_submitting(name: str, seed: int, count: int, folder: Path) -> int:
+    """Let tasks die that have a service run SQL, print a row for each run, and return how many went wrong."""
+    from tests.proofs.submit import HEAD, open_submitter
+
+    print(f"\n### {name}: {WHAT['submit']} (seed {seed})\n\n{HEAD}", flush=True)
+    bad = 0
+    with open_submitter(folder, seed, name) as submitter:
+        for number in range(1, count + 1):
+            outcome = submitter.run(number)
+            bad += bool(outcome.problems)
+            print(outcome.row(), flush=True)
+        kills = ", ".join(f"{count} in {phase}" for phase, count in sorted(submitter.killed.items()))
+        print(f"\n{submitter.killed.total()} kills: {kills}; {submitter.api.calls.total():,} calls of the service")
+    return bad
+
+
 def prove_scenes(proof: str, names: list[str], seed: int, count: int, folder: Path) -> int:
     """Run one proof on some kinds of copy, each with servers of its own; return how many runs went wrong."""
     bad = 0
@@ -191,6 +211,8 @@ def main() -> int:
         elif asked.proof == "tpch":
             asked.copy, asked.count = [asked.proof], 30  # tables and queries
             bad = prove_tpch(asked.scale, folder)
+        elif asked.proof == "submit":
+            bad = sum(prove_submitting(name, seed, asked.count, folder) for name in asked.copy)
         elif asked.proof == "inject":
             asked.copy = [asked.proof]
             bad = prove_injection(seed, asked.count, folder)

@@ -16,6 +16,7 @@ from tests.proofs.kill import Killer
 from tests.proofs.matrix import CYCLE, FILES_CYCLE, MANY, PAIRS, SETS, Cell
 from tests.proofs.scenes import SCENES, Load, Unload
 from tests.proofs.servers import Servers, open_servers
+from tests.proofs.submit import open_submitter
 from tests.proofs.twin import Twinner
 from tests.services import require
 from tests.stage import Stage
@@ -116,3 +117,11 @@ def test_a_copy_through_a_bad_network_ends_right(
     runs = [breaker.run(number) for number in range(1, 4)]
 
     assert [each.row() for each in runs if each.problems] == [], f"seed {seed}"
+
+
+def test_a_sample_of_submitting_once(tmp_path: Path, seed: int) -> None:
+    with open_submitter(tmp_path, seed) as submitter:
+        done = [submitter.run(number) for number in range(1, 5)]
+
+    assert [each.row() for each in done if each.problems] == []
+    assert any(each.kills for each in done)
