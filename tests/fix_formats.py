@@ -19,6 +19,16 @@ from tradewind.operators.types import Arrays, ColumnType
 NAME = "memory/file"
 
 
+NO_PANDAS = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        assert name != "pandas", "pandas is looked for"
+sys.meta_path.insert(0, Finder())
+"""
+"""pyarrow imports it where it is installed, once it makes a value of its own of one of Python's."""
+
+
 class Stored:
     """A file in memory that counts what is read of it.
 

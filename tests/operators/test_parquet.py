@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import io
 import random
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fix_copies import Short
-from tests.fix_formats import NAME, Stored, csv_of, part_of, values_of, written
+from tests.fix_formats import NAME, NO_PANDAS, Stored, csv_of, part_of, values_of, written
 from tests.services import pyarrow
 from tradewind.hooks.errors import DataError, InvalidArgument, TransientError
 from tradewind.operators.dialect import CsvDialect
@@ -421,6 +424,18 @@ def test_a_bad_value_is_named_with_record_and_column(name: str) -> None:
 def test_a_record_of_another_width_is_named() -> None:
     with pytest.raises(DataError, match=r"memory/in.csv, line 3: .*[Ee]xpected 2 columns, got 3"):
         written(Parquet(), part_of(b"a,b\n1,2\n1,2,3\n"))
+
+
+BOTH_WAYS = """
+from tests.operators.test_parquet import *
+for kind, (texts, _) in [*TYPED.items(), ("decimal", (["1.5", None], None))]:
+    data = written(Parquet(), part_of(records(texts), ["n", "a"], [ColumnType("bigint"), ColumnType(kind)]))
+    assert csv_of(Parquet(), data)
+"""
+
+
+def test_pandas_stays_out() -> None:
+    subprocess.run([sys.executable, "-c", NO_PANDAS + BOTH_WAYS], check=True, cwd=Path(__file__).parents[2])
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -42,6 +42,24 @@ class Readable(Protocol):
         """Let go of what the stream holds."""
 
 
+class Batches(Protocol):
+    """Records that a source has as columns, batch by batch, for a target that can take them so."""
+
+    @property
+    def rows(self) -> int:
+        """How many records there are."""
+
+    @property
+    def schema(self) -> Any:
+        """The columns in order and their types: a schema of pyarrow."""
+
+    def stream(self, write: Callable[[Any], bytes]) -> Readable:
+        """Open the stream of the bytes that a function makes of each batch, which a thread reads ahead.
+
+        :param write: takes a record batch of pyarrow; what it raises, the stream raises
+        """
+
+
 @dataclass(frozen=True)
 class Part:
     """One file of a source, or the rows of one query.
@@ -57,6 +75,7 @@ class Part:
         read, whose lines nobody sees
     :param open_escaped: opens the same records as :mod:`tradewind.operators.formats.escaped` has them, the fields of
         these numbers (from 0) bare; None where the source does not write them so
+    :param batches: the same records as batches of columns, before any projection; None where the source has no such
     """
 
     name: str
@@ -68,6 +87,7 @@ class Part:
     types: tuple[ColumnType | None, ...] | None = None
     unit: Literal["line", "record"] = "line"
     open_escaped: Callable[[frozenset[int]], Readable] | None = None
+    batches: Batches | None = None
 
 
 class Reading(ABC):

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tradewind.operators.ends import CopyRequest, Part, Reading
-from tradewind.operators.formats.csv.records import CsvInput, open_csv
+from tradewind.operators.formats.csv.records import CsvInput, open_csv, unread
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
 from tradewind.operators.tables.ledger import Ledger, copy_token
@@ -105,5 +105,5 @@ class LoadPlan(Generic[T]):
 def _opened(part: Part) -> CsvInput:
     """Open a part for its header; where the names are known nothing is read, for a query would begin to run."""
     if part.projection is None and (part.columns is not None or not part.dialect.header):
-        return CsvInput(part.name, io.BytesIO(), part.dialect, names=part.columns, types=part.types)
+        return unread(part, io.BytesIO())
     return open_csv(part, rewrite=False)

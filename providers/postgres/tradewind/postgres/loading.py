@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.formats.csv.places import numbered
 from tradewind.operators.formats.csv.records import CsvInput, Pushback, open_csv
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
@@ -18,6 +20,7 @@ from tradewind.operators.tables.load import Merged, TableLoad
 from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 from tradewind.postgres.admission import admit, referenced, refuse_rest
+from tradewind.postgres.binary import HEAD, BinaryWriter, Unfit, binary_writer
 from tradewind.postgres.catalog import Table, existing_table, find_table
 from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table, planned_table
@@ -41,6 +44,8 @@ from tradewind.postgres.streams import Counted
 
 if TYPE_CHECKING:
     from tradewind.postgres.session import PostgresSession
+
+log = logging.getLogger(__name__)
 
 TEXT_WITH_HEADER = 150000
 """The first server whose text format knows a header (PostgreSQL 15's release notes)."""
@@ -158,7 +163,10 @@ class Load(TableLoad[Table]):
         """Return what brings one file into the table or into the stage."""
         into = STAGE if self._request.staged else table.name.sql
         if source.outputs is None:
-            return self._copy_statements(self._destination(into, table, columns), source.dialect)
+            destination = self._destination(into, table, columns)
+            if self._writer(source, table, columns) is not None:
+                return [binary_statement(destination)]
+            return self._copy_statements(destination, source.dialect)
         fields = self._fields(into, table, columns, source)
         first, last = fields.statements
         return [first, *self._copy_statements(Destination(fields.sql, fields.names), source.dialect), last]
@@ -215,10 +223,46 @@ class Load(TableLoad[Table]):
         """Load one file, into the table or into the stage; return the rows."""
         into = STAGE if staged else table.name.sql
         if source.outputs is None:
-            return self._load_records(part, source, self._destination(into, table, columns))
+            destination = self._destination(into, table, columns)
+            rows = self._load_batches(part, source, destination, self._writer(source, table, columns))
+            return self._load_records(part, source, destination) if rows is None else rows
         fields = self._fields(into, table, columns, source)
         fields.make()
         return self._load_fields(part, source, fields)
+
+    def _writer(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> BinaryWriter | None:
+        """Return what writes a source's batches, None where its records go as texts."""
+        if source.batches is None or self._request.max_errors:
+            return None
+        return binary_writer(source.batches, source.types, [table.column(name) for name in columns])
+
+    def _load_batches(self, part: Part, source: CsvInput, into: Destination, writer: BinaryWriter | None) -> int | None:
+        """Load the records in the binary format; None where they have to go as texts, which then say what is wrong."""
+        if writer is None or source.batches is None:
+            return None
+        self._session.execute("SAVEPOINT tradewind_part")
+        with contextlib.closing(source.batches.stream(writer)) as batches:
+            stream = Counted(Pushback(batches, HEAD), self._progress, part, guard_end=False)
+            try:
+                rows = self._session.copy_in(binary_statement(into), stream)
+            except (Unfit, DataError) as error:
+                if isinstance(error, DataError) and not _about_value(error):
+                    raise self._told(error, source) from error.__cause__
+                log.info("%s: not in binary, for %s", part.name, error)
+                self._session.execute("ROLLBACK TO SAVEPOINT tradewind_part")
+                self._progress.add(-stream.bytes)
+                return None
+        self._session.execute("RELEASE SAVEPOINT tradewind_part")
+        self._progress.add(rows=rows)
+        self._bytes += stream.bytes
+        return rows
+
+    @staticmethod
+    def _told(error: DataError, source: CsvInput) -> DataError:
+        """Name the record, which the server counted as a line."""
+        if error.source or error.line is None:
+            return error if error.source else located(error, source.name)
+        return numbered(located(error, source.name), error.line)
 
     def _load_fields(self, part: Part, source: CsvInput, fields: Fields) -> int:
         """Load the records as texts; the server makes columns of them."""
@@ -285,6 +329,11 @@ class Load(TableLoad[Table]):
         return rows
 
 
+def _about_value(error: DataError) -> bool:
+    """Say whether the server found fault with a value, which it shows when it gets it as a text."""
+    return error.source is None and error.line is not None and error.column is not None
+
+
 class _Silent(Progress):
     """Counts nothing: the blocks are counted when they are loaded."""
 
@@ -329,6 +378,14 @@ def copy_statement(into: Destination, dialect: CsvDialect, *, header: bool) -> s
     if dialect.null == "" and into.forced:
         options.append(f"FORCE_NULL ({listed(into.forced)})")
     return f"COPY {into.table} ({listed(into.columns)}) FROM STDIN WITH ({', '.join(options)})"
+
+
+def binary_statement(into: Destination) -> str:
+    """Write the COPY that takes records in the binary format (see ``tradewind.postgres.binary``).
+
+    :param into: where they go
+    """
+    return f"COPY {into.table} ({listed(into.columns)}) FROM STDIN WITH (FORMAT binary)"
 
 
 def text_statement(into: Destination, dialect: CsvDialect) -> str:

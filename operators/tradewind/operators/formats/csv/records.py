@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.ends import Part, Readable
+from tradewind.operators.ends import Batches, Part, Readable
 from tradewind.operators.formats.csv.transcoding import Transcoder
 from tradewind.operators.projection import Output, keeps_records
 from tradewind.operators.types import ColumnType
@@ -79,6 +79,7 @@ class CsvInput:
     :param crlf: whether lines end with CRLF
     :param empty: whether there is no byte at all
     :param escaped: whether the records are those of :mod:`tradewind.operators.formats.escaped`, and no CSV
+    :param batches: the same records as batches of columns, where the source has them
     """
 
     name: str
@@ -93,6 +94,7 @@ class CsvInput:
     crlf: bool = False
     empty: bool = False
     escaped: bool = False
+    batches: Batches | None = None
 
     @property
     def header_lines(self) -> int:
@@ -115,11 +117,24 @@ def open_csv(part: Part, *, rewrite: bool = True) -> CsvInput:
     """
     raw = part.open()
     try:
+        if part.batches is not None and not rewrite:  # all is known: nothing is read before it is asked for
+            return projected(unread(part, raw), part, rewrite=False)
         stream = as_utf8(raw, part.dialect.encoding, part.name)
         return projected(_with_header(part, stream), part, rewrite=rewrite)
     except BaseException:
         raw.close()
         raise
+
+
+def unread(part: Part, stream: Readable) -> CsvInput:
+    """Return a part whose columns are known, of which nothing was read.
+
+    :param part: the part
+    :param stream: its records
+    """
+    empty = part.batches is not None and not part.batches.rows
+    names, batches = part.columns, part.batches
+    return CsvInput(part.name, stream, part.dialect, names=names, types=part.types, empty=empty, batches=batches)
 
 
 def projected(source: CsvInput, part: Part, *, rewrite: bool) -> CsvInput:

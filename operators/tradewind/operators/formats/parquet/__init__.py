@@ -48,18 +48,20 @@ class Parquet(FileFormat):
     ) -> Part:
         """Read a file's footer for its columns."""
         from tradewind.operators.formats.parquet.reading import ParquetFile
+        from tradewind.operators.formats.parquet.rendering import CsvWriter
 
         delimiter = dialect.delimiter if dialect is not None else ","
         made = CsvDialect(header=False, delimiter=delimiter)
         opened = ParquetFile.open(file, self.columns, projection)
         return Part(
             file.name,
-            lambda: opened.stream(made, arrays),
+            lambda: opened.stream(CsvWriter(opened, made, arrays)),
             made,
             opened.columns,
             file.size,
             types=opened.types,
             unit="record",
+            batches=opened,
         )
 
     def written(self, parts: Iterator[Part], *, renamed: bool) -> Iterator[tuple[bytes, int | None]]:

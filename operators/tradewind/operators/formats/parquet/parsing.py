@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradewind.operators.formats.csv.records import Block, Scanner
-from tradewind.operators.formats.parquet.arrow import pyarrow
+from tradewind.operators.formats.parquet.arrow import constant, nothing, pyarrow
 from tradewind.operators.formats.typed import Input
 from tradewind.operators.formats.values import Number
 from tradewind.operators.types import ColumnType
@@ -79,8 +79,10 @@ def _with_scale(texts: Any) -> ColumnType:
     pc = pa.compute
     point = pc.find_substring(texts, ".")
     length = pc.utf8_length(texts)
-    scale = pc.max(pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(length, point), 1))).as_py() or 0
-    whole = pc.max(pc.if_else(pc.less(point, 0), length, point)).as_py() or 0
+    zero, one = constant(0, "int32"), constant(1, "int32")
+    is_whole = pc.less(point, zero)
+    scale = pc.max(pc.if_else(is_whole, zero, pc.subtract(pc.subtract(length, point), one))).as_py() or 0
+    whole = pc.max(pc.if_else(is_whole, length, point)).as_py() or 0
     wide = whole + scale > _MOST_DIGITS
     return ColumnType(
         "decimal", _DIGITS_256 if wide else _MOST_DIGITS, min(scale, _DIGITS_256 if wide else _MOST_DIGITS)
@@ -277,17 +279,18 @@ def _bytes(column: Any, skip: int) -> Any:
     valid = pc.is_valid(texts)
     if skip and not pc.all(pc.or_kleene(pc.starts_with(texts, "\\x"), pc.is_null(texts))).as_py():
         raise ValueError("bytes begin with \\x")
-    digits = pc.fill_null(pc.utf8_slice_codeunits(texts, skip), "").cast(pa.large_string())
-    if pc.any(pc.equal(pc.bit_wise_and(pc.binary_length(digits), 1), 1)).as_py():
+    digits = pc.fill_null(pc.utf8_slice_codeunits(texts, skip), constant("", "string")).cast(pa.large_string())
+    one, two = constant(1, "int64"), constant(2, "int64")
+    if pc.any(pc.equal(pc.bit_wise_and(pc.binary_length(digits), one), one)).as_py():
         raise ValueError("bytes have two digits each")
     _, offsets, data = digits.buffers()
     size = len(digits)
     ends = pa.Array.from_buffers(pa.int64(), size + 1, [None, offsets], offset=digits.offset)
     text = bytes(memoryview(data)[ends[0].as_py() : ends[size].as_py()]) if data is not None else b""
     plain = bytes.fromhex(text.decode())
-    halved = pc.divide(pc.subtract(ends, ends[0]), 2)
+    halved = pc.divide(pc.subtract(ends, ends[0]), two)
     made = pa.LargeBinaryArray.from_buffers(pa.large_binary(), size, [None, halved.buffers()[1], pa.py_buffer(plain)])
-    return pc.if_else(valid, made, pa.scalar(None, pa.large_binary())).cast(pa.binary())
+    return pc.if_else(valid, made, nothing(pa.large_binary())).cast(pa.binary())
 
 
 def _uuids(column: Any, stored: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Parquet files read as records of CSV."""
+"""Parquet files read by ranges, batch by batch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tradewind.hooks.errors import DataError, TradewindError
-from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.files.reading_ahead import AheadReader
 from tradewind.operators.formats import FileAccess
 from tradewind.operators.formats.parquet.arrow import column_type, pyarrow
-from tradewind.operators.formats.parquet.rendering import Render, renderer
 from tradewind.operators.names import shown
 from tradewind.operators.projection import Projection
-from tradewind.operators.types import Arrays, ColumnType, spelling
+from tradewind.operators.types import ColumnType
 
 FOOTER = 1 << 16
 """Bytes at the end of a file that are read with its length: nearly all footers fit."""
@@ -108,7 +106,7 @@ class ParquetFile:
     :param columns: the names of the columns that are read
     :param types: their types between the ends
     :param metadata: what the footer says
-    :param schema: the types of all columns in pyarrow
+    :param schema: these columns in pyarrow
     """
 
     file: FileAccess
@@ -144,15 +142,19 @@ class ParquetFile:
         names = (projection and projection.wanted(names)) or names
         uuids = _uuids(metadata)
         types = tuple(column_type(schema.field(name).type, uuid=name in uuids) for name in names)
-        return cls(file, names, types, metadata, schema)
+        return cls(file, names, types, metadata, pa.schema([schema.field(name) for name in names]))
 
-    def stream(self, dialect: CsvDialect, arrays: Arrays) -> ParquetStream:
+    @property
+    def rows(self) -> int:
+        """How many records the file has."""
+        return int(self.metadata.num_rows)
+
+    def stream(self, write: Callable[[Any], bytes]) -> ParquetStream:
         """Read the file from its begin.
 
-        :param dialect: how to write the records
-        :param arrays: how to write lists
+        :param write: makes bytes of a batch
         """
-        return ParquetStream(self, dialect, arrays)
+        return ParquetStream(self, write)
 
 
 def _uuids(metadata: Any) -> set[str]:
@@ -162,45 +164,37 @@ def _uuids(metadata: Any) -> set[str]:
 
 
 class ParquetStream(AheadReader):
-    """The records of a file as CSV, made ahead by a thread so that reading and loading go on at once.
+    """What is made of a file's batches, by a thread ahead of the reader, so that reading and loading go on at once.
 
     :param opened: the file, its footer read
-    :param dialect: how to write the records
-    :param arrays: how to write lists
+    :param write: makes bytes of a batch
     """
 
-    def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
+    def __init__(self, opened: ParquetFile, write: Callable[[Any], bytes]) -> None:
         self._opened = opened
-        super().__init__(_Records(opened, dialect, arrays))
+        super().__init__(_Written(opened, write))
 
     @property
     def rows(self) -> int | None:
         """How many records there were, None until all are read."""
-        return int(self._opened.metadata.num_rows) if self._ended else None
+        return self._opened.rows if self._ended else None
 
 
-class _Records:
-    """The batches of a file as CSV."""
+class _Written:
+    """The batches of a file, written."""
 
-    def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
-        pa = pyarrow()
+    def __init__(self, opened: ParquetFile, write: Callable[[Any], bytes]) -> None:
         self._opened = opened
+        self._write = write
         self.name = opened.file.name
         self.position = 0
         self._raw = RangeFile(opened.file)
-        self._renders: list[Render] = [
-            renderer(opened.schema.field(name).type, kind, spelling(arrays, name))
-            for name, kind in zip(opened.columns, opened.types, strict=True)
-        ]
-        options = {"include_header": False, "delimiter": dialect.delimiter, "batch_size": MOST_ROWS}
-        self._quoted = pa.csv.WriteOptions(quoting_style="needed", **options)
-        self._bare = pa.csv.WriteOptions(quoting_style="none", **options)
 
     def chunks(self, stopped: Callable[[], bool], /) -> Iterator[bytes]:
         """Yield the records of one batch after the other.
 
         :param stopped: asked before each
-        :raises DataError: where the file is damaged, or a value has no text that keeps it
+        :raises DataError: where the file is damaged
         """
         batches = self._read()
         while not stopped():
@@ -208,7 +202,7 @@ class _Records:
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield self._written(batch)
+            yield self._write(batch)
             self.position += batch.num_rows
 
     def close(self) -> None:
@@ -240,52 +234,3 @@ class _Records:
         paths = tuple(f"{name}." for name in self._opened.columns)
         read = [chunk for chunk in chunks if f"{chunk.path_in_schema}.".startswith(paths)]
         return sum(chunk.total_compressed_size for chunk in read), sum(chunk.total_uncompressed_size for chunk in read)
-
-    def _written(self, batch: Any) -> bytes:
-        """Write a batch; where no text needs quotes there are none, which databases read faster."""
-        pa = pyarrow()
-        made = pa.record_batch(self._rendered(batch), names=list(self._opened.columns))
-        if len(made.columns) > 1 and not any(_has_empty(pa, column) for column in made.columns):
-            sink = pa.BufferOutputStream()
-            with contextlib.suppress(pa.ArrowInvalid):  # a text that needs quotes
-                pa.csv.write_csv(made, sink, self._bare)
-                return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
-        sink = pa.BufferOutputStream()
-        pa.csv.write_csv(made, sink, self._quoted)
-        return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
-
-    def _rendered(self, batch: Any) -> list[Any]:
-        pa = pyarrow()
-        made = []
-        for name, render, column in zip(self._opened.columns, self._renders, batch.columns, strict=True):
-            try:
-                made.append(render(column))
-            except (pa.ArrowException, ValueError, TypeError) as error:
-                raise self._refused(name, render, column, error) from error
-        return made
-
-    def _refused(self, name: str, render: Render, column: Any, error: Exception) -> DataError:
-        """Find the value that has no text."""
-        pa = pyarrow()
-        for index in range(len(column)):
-            try:
-                render(column.slice(index, 1))
-            except (pa.ArrowException, ValueError, TypeError):
-                shown_value = str(column.cast(pa.int64())[index]) if pa.types.is_temporal(column.type) else ""
-                number = self.position + index + 1
-                return DataError(
-                    f"{self.name}, record {number:,}, column {name}: {error}",
-                    source=self.name,
-                    line=number,
-                    column=name,
-                    value=shown_value or None,
-                )
-        return DataError(f"{self.name}, column {name}: {error}", source=self.name, column=name)
-
-
-def _has_empty(pa: Any, column: Any) -> bool:
-    """Say whether a column holds an empty text, which without quotes would be NULL."""
-    kinds = pa.types
-    if not (kinds.is_string(column.type) or kinds.is_large_string(column.type)):
-        return False
-    return bool(pa.compute.any(pa.compute.equal(pa.compute.binary_length(column), 0)).as_py())
