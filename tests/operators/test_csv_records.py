@@ -16,13 +16,13 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats.csv.records import (
     CsvInput,
-    Pushback,
     Scanner,
     blocks,
     delimiter_hint,
     first_record_end,
     open_csv,
 )
+from tradewind.operators.formats.csv.transcoding import Pushback
 
 pytestmark = pytest.mark.anywhere
 

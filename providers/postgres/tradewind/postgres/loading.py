@@ -13,14 +13,14 @@ from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.formats.csv.places import numbered
-from tradewind.operators.formats.csv.records import CsvInput, Pushback, open_csv
+from tradewind.operators.formats.csv.records import CsvInput, open_csv
+from tradewind.operators.formats.csv.transcoding import Pushback
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.tables.load import Merged, TableLoad
 from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 from tradewind.postgres.admission import admit, referenced, refuse_rest
-from tradewind.postgres.binary import HEAD, BinaryWriter, Unfit, binary_writer
 from tradewind.postgres.catalog import Table, existing_table, find_table
 from tradewind.postgres.checking import Loaded
 from tradewind.postgres.creating import ensure_table, planned_table
@@ -43,6 +43,7 @@ from tradewind.postgres.rights import may_create, table_rights
 from tradewind.postgres.streams import Counted
 
 if TYPE_CHECKING:
+    from tradewind.postgres.binary import BinaryWriter
     from tradewind.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
@@ -234,12 +235,16 @@ class Load(TableLoad[Table]):
         """Return what writes a source's batches, None where its records go as texts."""
         if source.batches is None or self._request.max_errors:
             return None
+        from tradewind.postgres.binary import binary_writer
+
         return binary_writer(source.batches, source.types, [table.column(name) for name in columns])
 
     def _load_batches(self, part: Part, source: CsvInput, into: Destination, writer: BinaryWriter | None) -> int | None:
         """Load the records in the binary format; None where they have to go as texts, which then say what is wrong."""
         if writer is None or source.batches is None:
             return None
+        from tradewind.postgres.binary import HEAD, Unfit
+
         self._session.execute("SAVEPOINT tradewind_part")
         with contextlib.closing(source.batches.stream(writer)) as batches:
             stream = Counted(Pushback(batches, HEAD), self._progress, part, guard_end=False)

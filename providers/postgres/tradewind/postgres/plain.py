@@ -10,7 +10,8 @@ import string
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
-from tradewind.operators.formats.csv.records import CsvInput, Pushback
+from tradewind.operators.formats.csv.records import CsvInput
+from tradewind.operators.formats.csv.transcoding import Pushback
 
 CHUNK = 1 << 18
 LONGEST = 1 << 20

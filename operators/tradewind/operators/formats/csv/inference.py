@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from typing import Literal
 
-from tradewind.operators.formats.csv.records import CsvInput, Pushback, Scanner, long_fields
+from tradewind.operators.formats.csv.records import CsvInput, Scanner, long_fields
+from tradewind.operators.formats.csv.transcoding import Pushback
 
 Kind = Literal["boolean", "bigint", "decimal", "double", "date", "timestamp", "timestamptz", "uuid", "text"]
 """Those of :data:`tradewind.operators.types.TypeKind` that a text shows."""

@@ -7,7 +7,6 @@ where records end.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -18,49 +17,13 @@ from dataclasses import dataclass, replace
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Batches, Part, Readable
-from tradewind.operators.formats.csv.transcoding import Transcoder
+from tradewind.operators.formats.csv.transcoding import Pushback, as_utf8
 from tradewind.operators.projection import Output, keeps_records
 from tradewind.operators.types import ColumnType
 
 CHUNK = 1 << 18
 HEADER_LIMIT = 1 << 20
 RECORD_LIMIT = 32 << 20
-
-# The longer marks first: UTF-32's begins with UTF-16's (Unicode 15.0, section 2.6, table 2-4).
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
-_AS_IS = frozenset({"utf-8", "utf-8-sig", "ascii"})
-
-
-class Pushback:
-    """A stream whose first bytes were read before, and are given again.
-
-    :param stream: the rest
-    :param head: the bytes read before
-    """
-
-    def __init__(self, stream: Readable, head: bytes) -> None:
-        self._stream = stream
-        self._head = head
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return up to ``size`` bytes, the first bytes first."""
-        if not self._head:
-            return self._stream.read(size)
-        if size < 0:
-            data, self._head = self._head + self._stream.read(), b""
-        else:
-            data, self._head = self._head[:size], self._head[size:]
-        return data
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._stream.close()
 
 
 @dataclass
@@ -171,24 +134,6 @@ def projected_types(
         else (types[output.index] if types and output.index >= 0 else None)
         for output in outputs
     )
-
-
-def as_utf8(stream: Readable, encoding: str, name: str) -> Readable:
-    """Return the stream as UTF-8 without a byte order mark.
-
-    :param stream: bytes in any encoding
-    :param encoding: the encoding as stated; a byte order mark wins over it
-    :param name: the file, for messages
-    """
-    head, skipped = b"", 0
-    while len(head) < 4 and (more := stream.read(4 - len(head))):
-        head += more
-    for mark, marked in _MARKS:
-        if head.startswith(mark):
-            head, encoding, skipped = head[len(mark) :], marked, len(mark)
-            break
-    whole: Readable = Pushback(stream, head)
-    return whole if codecs.lookup(encoding).name in _AS_IS else Transcoder(whole, encoding, name, skipped)
 
 
 def _with_header(part: Part, stream: Readable) -> CsvInput:

@@ -15,8 +15,9 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
 from tradewind.operators.formats import FileAccess
 from tradewind.operators.formats.csv.inference import SAMPLE_RECORDS, kind_of
-from tradewind.operators.formats.csv.records import CHUNK, RECORD_LIMIT, as_utf8
+from tradewind.operators.formats.csv.records import CHUNK, RECORD_LIMIT
 from tradewind.operators.formats.csv.rewriting import FieldWriter
+from tradewind.operators.formats.csv.transcoding import as_utf8
 from tradewind.operators.formats.values import Number, braces, json_text
 from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, ColumnType, TypeKind, array_of, common, spelling
