@@ -16,7 +16,8 @@ from typing import Protocol
 from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
 from tests.flights import write_csv
 from tests.proofs import fault, kill, twin
-from tests.proofs.injection import inject, open_services
+from tests.proofs.injection import inject
+from tests.proofs.listeners import open_services
 from tests.proofs.matrix import MANY, PAIRS, SETS, Cell, head, summary
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
 from tests.proofs.servers import open_servers

@@ -10,7 +10,8 @@ import pytest
 
 from tests.fix_mysql import program
 from tests.fix_s3 import loader
-from tests.proofs.injection import WORD, MySql, Postgres, Service, inject, open_services
+from tests.proofs.injection import inject
+from tests.proofs.listeners import WORD, MySql, Postgres, Service, open_services
 from tests.services import require
 
 
