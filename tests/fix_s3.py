@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,21 +18,22 @@ if TYPE_CHECKING:
 AWS = {"conn_type": "aws", "login": "test", "password": "test"}
 
 
-@cache
-def loader() -> Any:
-    """Return the reader of botocore's descriptions of services: each is parsed once, not for each client."""
+@pytest.fixture(scope="session")
+def parsed_once() -> Iterator[None]:
+    """Have botocore parse its description of each service once, and not for each client: most of these tests' time."""
     from botocore.loaders import create_loader
 
-    return create_loader()
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", lambda *_, **__: loader)
+        yield
 
 
 @pytest.fixture
-def s3_hook(s3_endpoint: str, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> S3Hook:
+def s3_hook(s3_endpoint: str, connection: Callable[..., str]) -> S3Hook:
     """Return a hook on the server, through the connection ``aws_default``."""
     from tradewind.amazon.s3.hooks import S3Hook
 
-    # Most of these tests' time.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     connection("aws_default", {**AWS, "extra": {"endpoint_url": s3_endpoint, "region_name": "us-east-1"}})
     return S3Hook()
 

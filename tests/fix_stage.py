@@ -19,10 +19,11 @@ from tests.stage import Stage
 ENDPOINT = "TRADEWIND_S3_ENDPOINT"
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def s3_endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the address of an S3 server: the one that the environment names, else a private one."""
     if endpoint := os.environ.get(ENDPOINT):
+        request.getfixturevalue("parsed_once")
         yield endpoint
         return
     try:
@@ -31,6 +32,7 @@ def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         from tradewind.local.s3 import S3Server
     except ImportError as error:
         require("s3", f"{error}: install moto[s3,server], or name a server in {ENDPOINT}")
+    request.getfixturevalue("parsed_once")
     with S3Server(tmp_path_factory.mktemp("s3")) as server:
         yield server.endpoint_url
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -60,6 +61,8 @@ class Stage:
         """
         import pymysql
 
+        from tests.fix_mysql import PLAIN
+
         url = urlsplit(self.mysql)
         return pymysql.connect(
             host=url.hostname,
@@ -71,22 +74,28 @@ class Stage:
             read_timeout=120,
             autocommit=True,
             init_command="SET time_zone = '+00:00'",
+            **PLAIN,
             **options,
         )
 
     def client(self) -> S3Client:
-        """Return a plain boto3 client."""
-        import boto3
-        from botocore.config import Config
+        """Return a plain boto3 client, the same for each call."""
+        return _client(self.endpoint, self.access_key, self.secret_key)
 
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            config=Config(connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}),
-        )
+
+@cache
+def _client(endpoint: str, access_key: str, secret_key: str) -> S3Client:
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(connect_timeout=5, read_timeout=60, s3={"addressing_style": "path"}),
+    )
 
 
 def _connection(kind: str, dsn: str) -> dict[str, Any]:

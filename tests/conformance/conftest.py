@@ -10,7 +10,6 @@ import pytest
 
 from tests.conformance.ends import ENDS
 from tests.conformance.pairs import Pair
-from tests.fix_s3 import loader
 from tests.stage import Stage
 
 
@@ -20,10 +19,8 @@ def pair(
     full_stage: Stage,
     connection: Callable[..., str],
     context: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Pair]:
     """Make both ends of one test."""
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     for name, value in full_stage.connections().items():
         connection(name.removeprefix("AIRFLOW_CONN_"), value)
     kinds, name = request.param, f"t{secrets.token_hex(6)}"

@@ -9,12 +9,11 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable
 from decimal import Decimal
-from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tests.conformance.end import End, is_unicode
 from tests.conformance.rows import COLUMNS, Row, from_texts, to_text
-from tests.stage import LAKE, Stage
+from tests.stage import LAKE
 from tradewind.amazon.s3.files import S3File
 from tradewind.operators.projection import Field
 
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from tradewind.operators.ends import Source, Target
-
-
-@cache
-def _client(stage: Stage) -> S3Client:
-    return stage.client()
 
 
 class File(End):
@@ -37,7 +31,7 @@ class File(End):
 
     @property
     def client(self) -> S3Client:
-        return _client(self.stage)
+        return self.stage.client()
 
     @property
     def key(self) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.fix_mysql import program
-from tests.fix_s3 import loader
 from tests.proofs.injection import inject
 from tests.proofs.listeners import WORD, MySql, Postgres, Service, open_services
 from tests.services import require
@@ -33,11 +32,10 @@ def test_what_stands_outside_quotes_is_seen(service: type[Service], statement: s
 
 
 def test_no_hostile_name_or_value_reaches_a_server_unquoted(
-    tmp_path: Path, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, connection: Callable[..., str], parsed_once: None
 ) -> None:
     if program() is None:
         require("mysql", "no mariadbd or mysqld: install mariadb-server-core")
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     seed = secrets.randbelow(10**6)
     tmp_path.chmod(0o711)  # PostgreSQL may run as another user
     with open_services(tmp_path) as services:

@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 import pytest
 
 from tests.amazon.s3_sensors.waits import SECRET, Bucket
-from tests.fix_s3 import loader
 from tests.services import require
 from tests.services import s3 as s3_service
 from tradewind.amazon.s3 import triggers
@@ -18,7 +17,7 @@ from tradewind.local.s3 import S3Server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, parsed_once: None) -> Iterator[S3Server]:
     if s3_service() != "moto":
         require("s3", "moto's server: it is stopped and started, and asked for rights")
     with S3Server(tmp_path_factory.mktemp("s3")) as running:
@@ -46,8 +45,6 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Bucket:
         return client
 
     monkeypatch.setattr(botocore.session.Session, "create_client", counting)
-    # The description of S3 is parsed once, not for each client.
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     return made
 
 
