@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.fix_postgres import Database
-from tests.fix_s3 import AWS, loader
+from tests.fix_s3 import AWS
 from tests.redshift.data_api import DataApi, DataApiServer
 from tradewind.amazon.redshift.data import RedshiftDataHook, Warehouse
 from tradewind.amazon.redshift.operators import RedshiftDataOperator
@@ -24,9 +24,8 @@ def api(database: Database) -> DataApi:
 
 
 @pytest.fixture
-def data_api(api: DataApi, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Iterator[DataApiServer]:
+def data_api(api: DataApi, connection: Callable[..., str], parsed_once: None) -> Iterator[DataApiServer]:
     """Start the service, reached through the connection ``aws_default``."""
-    monkeypatch.setattr("botocore.session.create_loader", lambda *_, **__: loader())
     with DataApiServer(api) as server:
         connection("aws_default", {**AWS, "extra": {"endpoint_url": server.url, "region_name": "eu-west-1"}})
         yield server
