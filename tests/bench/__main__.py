@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
         help="cores that the contenders have to themselves, the servers get the others, as if they were other machines "
         "(default: all share all)",
     )
+    parser.add_argument("--slow", action="store_true", help="of pairs, run those too that take minutes at a size")
     parser.add_argument("--folder", type=Path, help="where data and servers go (default: a temporary folder)")
     return parser.parse_args()
 
@@ -211,7 +212,7 @@ def main() -> int:
         worker = shared_out(asked.worker_cores)
         for size in asked.size if asked.pairs is not None else ():
             with open_servers(folder / size, asked.s3, mysql=True) as servers:
-                pair_bench = PairBench(servers, folder, TIMES[size], worker)
+                pair_bench = PairBench(servers, folder, TIMES[size], worker, slow=asked.slow)
                 for direction in asked.pairs or PAIRS:
                     rows = pair_bench.compare(size, direction, asked.rival, asked.repeats)
                     shown = markdown(rows, PAIR_LABELS, direction, pair_bench.bytes, pair_bench.rows, pair_bench.idle)

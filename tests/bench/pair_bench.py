@@ -30,9 +30,12 @@ class PairBench:
     :param folder: where files go
     :param times: how many times the flights are repeated
     :param cores: where the contenders run
+    :param slow: whether to run those too that take minutes
     """
 
-    def __init__(self, servers: Servers, folder: Path, times: int, cores: Collection[int]) -> None:
+    def __init__(
+        self, servers: Servers, folder: Path, times: int, cores: Collection[int], *, slow: bool = False
+    ) -> None:
         self.servers, self.stage = servers, servers.stage
         self.times, self.cores = times, cores
         self.file = folder / f"flights-{times}.csv"
@@ -41,6 +44,7 @@ class PairBench:
         self.client = self.stage.client()
         self.idle = Measured(0.0, 0.0, 0, 0)
         self._source: str | None = None
+        self._slow = slow
 
     def compare(self, size: str, direction: str, rivals: list[str], repeats: int) -> list[Row]:
         """Run all contenders in turn, again and again.
@@ -61,7 +65,7 @@ class PairBench:
 
     def _may(self, name: str, direction: str) -> bool:
         into_mysql = direction.endswith("-mysql") or name == "official"
-        slow = name in SLOW and into_mysql and self.times > SLOW[name]
+        slow = name in SLOW and into_mysql and self.times > SLOW[name] and not self._slow
         return name in PAIR_CONTENDERS and PAIR_CONTENDERS[name].can(direction) and not slow
 
     def run(self, name: str, direction: str) -> Row:

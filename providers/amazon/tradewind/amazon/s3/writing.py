@@ -156,17 +156,59 @@ class S3Writer(Sink):
         self._block = bytearray()
 
 
-class _Part(io.BytesIO):
+class _Part(io.RawIOBase):
     """A part, filled by the writer and then read by the client in pieces of one size, whatever size is asked for.
 
     Over TLS botocore asks for 1 MiB and cuts that up by copying all that is left of it for each piece it sends; over
     HTTP http.client asks for 16 KiB: hundreds of turns of the interpreter's lock, while the thread that reads the
     database needs one for each row.
+
+    Its memory is taken once and filled again: what grows and is given back in pieces of 8 MiB leaves holes, 50 MB of
+    them within the first gigabyte.
+
+    :param room: how many bytes it takes
     """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.filled = 0
+        self._bytes = memoryview(bytearray(room))  # the system gives a page when it is first written to
+        self._at = 0
+
+    def add(self, data: bytes | memoryview) -> None:
+        """Take bytes, no more than there is room for."""
+        end = self.filled + len(data)
+        self._bytes[self.filled : end] = data
+        self.filled = end
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.filled = self._at = 0
+
+    def readable(self) -> bool:
+        """Say that it is."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it is."""
+        return True
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return a piece."""
-        return super().read(size if size is None or size < 0 else PIECE)
+        end = self.filled if size is None or size < 0 else min(self._at + PIECE, self.filled)
+        data = bytes(self._bytes[self._at : end])
+        self._at = max(self._at, end)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a place among its bytes."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.filled}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place that is read from next."""
+        return self._at
 
 
 class _Upload:
@@ -180,8 +222,8 @@ class _Upload:
         self._more: dict[str, Any] = {"Metadata": {TOKEN: token}}
         if content_type:
             self._more["ContentType"] = content_type
-        self._part = _Part()
-        self._room = PART
+        self._part = _Part(PART)
+        self._free: list[_Part] = []
         self._size = 0
         self._id: str | None = None
         self._doubled = False
@@ -195,28 +237,24 @@ class _Upload:
 
     def add(self, data: bytes | memoryview) -> None:
         """Take bytes, and send the part where they fill it."""
-        size = len(data)
-        if size < self._room:  # what a row costs
-            self._part.write(data)
-            self._room -= size
+        part = self._part
+        if len(data) < part.room - part.filled:  # what a row costs
+            part.add(data)
             return
         rest = memoryview(data)
-        while len(rest) >= self._room:
-            room = self._room
-            self._part.write(rest[:room])
-            rest = rest[room:]
+        while len(rest) >= (left := self._part.room - self._part.filled):
+            self._part.add(rest[:left])
+            rest = rest[left:]
             self._send()
-        self._part.write(rest)
-        self._room -= len(rest)
+        self._part.add(rest)
 
     def complete(self) -> None:
         """Send the rest, and make all of it one object."""
         if self._id is None:
-            self._part.seek(0)
             with self._hook.errors(f"write {self._name}"):
                 self._hook.client().put_object(**self._where, **self._more, Body=self._part)
             return
-        if self._part.tell():
+        if self._part.filled:
             self._send()
         parts = [sent.result() for sent in self._sent]
         try:
@@ -235,7 +273,7 @@ class _Upload:
     def abort(self) -> None:
         """Abort the upload, once no part of it is under way."""
         self._stop()
-        self._part = _Part()
+        self._part = _Part(0)
         if self._id is not None:
             try:
                 _abort(self._hook, self._where["Bucket"], self._where["Key"], self._id)
@@ -261,11 +299,19 @@ class _Upload:
             self._pool = ThreadPoolExecutor(UPLOADS, "s3-upload")
         assert self._pool is not None  # noqa: S101 (told to mypy)
         self._slots.acquire()
-        part, self._part = self._part, _Part()
-        self._size += part.tell()
-        part.seek(0)
+        part = self._part
+        self._size += part.filled
         self._sent.append(self._pool.submit(self._upload, len(self._sent) + 1, part))
-        self._room = part_size(len(self._sent) + 1)
+        self._part = self._empty(part_size(len(self._sent) + 1))
+
+    def _empty(self, room: int) -> _Part:
+        """Return a part to fill: one that was sent, unless the size has doubled meanwhile."""
+        while self._free:
+            part = self._free.pop()
+            if part.room == room:
+                part.clear()
+                return part
+        return _Part(room)
 
     def _upload(self, number: int, part: _Part) -> dict[str, Any]:
         try:
@@ -275,6 +321,7 @@ class _Upload:
         except NotFound as error:
             raise self._superseded(error) from error
         finally:
+            self._free.append(part)
             self._slots.release()
         sums = {name: value for name, value in answer.items() if name.startswith("Checksum") and name != "ChecksumType"}
         return {"PartNumber": number, "ETag": answer["ETag"], **sums}
@@ -313,6 +360,7 @@ class _Upload:
     def _stop(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        self._free.clear()
 
 
 def abort_uploads(hook: S3Hook, bucket: str, keys: Collection[str]) -> None:
