@@ -9,15 +9,20 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+from collections.abc import Callable
+from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, find, given, seed, settings
 
 from tests.conformance.files import File, S3Csv, S3Jsonl, S3Parquet
 from tests.conformance.pairs import PAIRS, Pair, each
 from tests.conformance.rows import COLUMNS, Row, rows
-from tests.conformance.values import tables
+from tests.conformance.values import tables, values
 from tradewind.hooks.errors import DataError
+
+# A failure shows its table, a megabyte and all.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 SEED = int(os.environ.get("TRADEWIND_SEED") or secrets.randbelow(10**6))
 EXAMPLES = int(os.environ.get("TRADEWIND_EXAMPLES") or 5)
@@ -63,6 +68,20 @@ def test_any_table_arrives_as_it_is_or_is_refused_by_name(pair: Pair, table: lis
     assert pair.target.rows() == THERE
     assert caught.value.line == pair.source.line_of(there, bad)
     assert caught.value.column in [name for name in COLUMNS if not arrives(pair, only(bad, name))]
+
+
+def is_a_megabyte(text: str | None) -> bool:
+    return text is not None and len(text) >= 1 << 20
+
+
+def has_a_lone_surrogate(text: str | None) -> bool:
+    return text is not None and any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+@pytest.mark.parametrize("wanted", [is_a_megabyte, has_a_lone_surrogate])
+def test_hostile_texts_are_among_the_drawn(wanted: Callable[[str | None], bool]) -> None:
+    drawn = settings(max_examples=2000, phases=[Phase.generate], database=None)
+    assert find(values, wanted, settings=drawn, random=Random(SEED))
 
 
 def arrives(pair: Pair, row: Row) -> bool:
