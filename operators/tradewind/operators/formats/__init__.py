@@ -9,14 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
-from tradewind.operators.files.compression import infer
-from tradewind.operators.formats.pieces import Bounds, Pieces
-from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
+
+if TYPE_CHECKING:
+    from tradewind.operators.formats.pieces import Bounds, Pieces
+    from tradewind.operators.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -89,4 +90,6 @@ class FileFormat(ABC):
         :param compression: what the author said
         :param url: the files
         """
+        from tradewind.operators.files.compression import infer
+
         return {"format": self.name, "compression": infer(compression, url)}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
-from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
-from tradewind.operators.formats.pieces import Bounds
-from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays
+
+if TYPE_CHECKING:
+    from tradewind.operators.formats.csv.cutting import CutPieces
+    from tradewind.operators.formats.pieces import Bounds
+    from tradewind.operators.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class CsvFormat(FileFormat):
 
     def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> CutPieces:
         """Cut records where they end; each file has the header."""
+        from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
+
         return CutPieces(self.written(parts, renamed=renamed), CsvCutter(self.dialect, name), bounds)
 
     def how(self, compression: str | None, url: str) -> dict[str, object]:

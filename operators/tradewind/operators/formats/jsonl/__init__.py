@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
-from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
-from tradewind.operators.formats.pieces import Bounds
-from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
+
+if TYPE_CHECKING:
+    from tradewind.operators.formats.csv.cutting import CutPieces
+    from tradewind.operators.formats.pieces import Bounds
+    from tradewind.operators.projection import Projection
 
 
 @dataclass(frozen=True)
@@ -67,5 +69,7 @@ class JsonLines(FileFormat):
 
     def pieces(self, parts: Iterator[Part], bounds: Bounds, name: str, *, renamed: bool) -> CutPieces:
         """Cut lines: the characters that would quote or part fields are none that JSON holds."""
+        from tradewind.operators.formats.csv.cutting import CsvCutter, CutPieces
+
         cutter = CsvCutter(CsvDialect(header=False, delimiter="\x02", quote="\x01"), name)
         return CutPieces(self.written(parts, renamed=renamed), cutter, bounds)

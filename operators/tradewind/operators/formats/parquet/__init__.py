@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.formats import FileAccess, FileFormat
-from tradewind.operators.formats.pieces import Bounds
-from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays, Spelling
 
 if TYPE_CHECKING:
     from tradewind.operators.formats.parquet.parting import ParquetPieces
+    from tradewind.operators.formats.pieces import Bounds
+    from tradewind.operators.projection import Projection
 
 
 @dataclass(frozen=True)
