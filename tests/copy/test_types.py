@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
 import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +294,144 @@ def test_mysql_to_a_file_and_back(name: str, from_mysql: Ends) -> None:
     if name == "a.parquet":
         assert parquet_documented(ends.body(name)) == documented("From MySQL", 2)
     assert ends.mysql_rows("b") == ends.mysql_rows("a")
+
+
+def as_documented(cell: str, made: str) -> bool:
+    """Say whether a table shows what was made: all of it, its begin before three dots, or words about it."""
+    text = cell.strip("`")
+    begin, dots, _ = text.partition("...")
+    return cell in ("itself", "as it is", "JSON") or (made.startswith(begin) if dots else made == text)
+
+
+SHOWN_POSTGRES = (
+    "true, 1, 1, 1, 0.1, 0.1, 0.1, date '2013-02-03', time '04:05:06', timestamp '2013-02-03 04:05:06', "
+    "timestamptz '2013-02-03 09:05:06+05', interval '1 day 2 hours', 'a', '\\xdead'::bytea, '{\"a\": 1.50}'::jsonb, "
+    "'0b6fbd47-7a31-4d7a-9a4c-6a3f4a3f2b11'::uuid, '{1,NULL}', '{a,NULL}'"
+)
+SHOWN_MYSQL = (
+    "1, 1, 1, 1, 1, 1, 1, 1, 0.1, 0.1, 0.1, '2013-02-03', '04:05:06', '2013-02-03 04:05:06', '2013-02-03 04:05:06', "
+    "'a', X'dead', X'dead', 1999"
+)
+
+
+@pytest.mark.parametrize("service", ["PostgreSQL", "MySQL"])
+def test_json_lines_hold_what_is_shown(service: str, ends: Ends) -> None:
+    """The file's own text counts, for a reader of JSON would take numbers for others."""
+    of_postgres = service == "PostgreSQL"
+    cases, values = (POSTGRES, SHOWN_POSTGRES) if of_postgres else (MYSQL, SHOWN_MYSQL)
+    database: Any = ends.postgres if of_postgres else ends.mysql
+    database.query(f"CREATE TABLE a ({', '.join(f'{name} {kind} NULL' for name, kind, *_ in cases)})")
+    database.query(f"INSERT INTO a VALUES ({values})")
+    ends.copy(ends.in_postgres("a") if of_postgres else ends.in_mysql("a"), ends.in_s3("a.jsonl"))
+    made = values_of_line(ends.body("a.jsonl").decode())
+
+    cells = documented(f"From {service}", 1)
+    assert [pair for pair in zip(cells, made, strict=True) if not as_documented(*pair)] == []
+
+
+def values_of_line(line: str) -> list[str]:
+    """Cut a line of JSON into the texts of its values."""
+    decoder, at, found = json.JSONDecoder(), 1, []
+    while line[at] != "\n":
+        _, at = decoder.raw_decode(line, at)
+        end = decoder.raw_decode(line, at + 1)[1]
+        found.append(line[at + 1 : end])
+        at = end + 1
+    return found
+
+
+MOMENT = dt.datetime(2013, 2, 3, 4, 5, 6)
+UUID_BYTES = bytes.fromhex("0b6fbd477a314d7a9a4c6a3f4a3f2b11")
+# Each row of the table: types of pyarrow, and what the columns hold; the first is the value that the table shows.
+PARQUET: dict[str, list[tuple[str, Any]]] = {
+    "BOOLEAN": [("bool_()", True)],
+    "INT(8), INT(16), UINT(8)": [("int8()", 1), ("int16()", -32768), ("uint8()", 255)],
+    "INT(32), UINT(16)": [("int32()", 1), ("uint16()", 65535)],
+    "INT(64), UINT(32)": [("int64()", 1), ("uint32()", 4294967295)],
+    "UINT(64)": [("uint64()", 1)],
+    "DECIMAL(p, s)": [("decimal128(20, 7)", Decimal("0.0000001")), ("decimal256(50, 7)", Decimal("1.5000000"))],
+    "FLOAT, half": [("float32()", 0.1), ("float16()", 0.5)],
+    "DOUBLE": [("float64()", 0.1)],
+    "DATE": [("date32()", MOMENT.date()), ("date64()", MOMENT.date())],
+    "TIME": [("time64('us')", MOMENT.time()), ("time32('ms')", MOMENT.time()), ("time64('ns')", MOMENT.time())],
+    "TIMESTAMP; INT96": [("timestamp('us')", MOMENT), ("timestamp('ms')", MOMENT), ("INT96", MOMENT)],
+    "TIMESTAMP, UTC": [("timestamp('us', 'UTC')", MOMENT), ("timestamp('ns', 'Asia/Tokyo')", MOMENT)],
+    "STRING, ENUM, dictionaries of them": [("string()", 'a,"b'), ("dictionary(pa.int32(), pa.string())", "x")],
+    "BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY": [("binary()", b"\xde\xad"), ("binary(2)", b"\0\xff")],
+    "UUID": [("uuid()", UUID_BYTES)],
+    "JSON": [("json_()", '{"a":1.50}')],
+    "LIST of one of the above": [("list_(pa.string())", ["a", "b"]), ("list_(pa.int64())", [1, None])],
+    "LIST of lists, structs; struct; MAP": [
+        ("list_(pa.list_(pa.int64()))", [[1], [2]]),
+        ("list_(pa.struct({'x': pa.int64()}))", [{"x": 1}]),
+        ("struct({'x': pa.int64()})", {"x": 1}),
+        ("map_(pa.string(), pa.int64())", [("x", 1)]),
+    ],
+}
+SPELLED = {
+    "timestamp": "timestamp without time zone",
+    "timestamptz": "timestamp with time zone",
+    "time": "time without time zone",
+    "its array": "text[]",
+    "datetime(6), in UTC": "datetime(6)",
+}
+
+
+@pytest.mark.parametrize("int96", [False, True])
+def test_parquet_to_every_end(int96: bool, ends: Ends) -> None:
+    """All rows at once, but for INT96, which a whole file has or has not."""
+    pa: Any = pyarrow()
+    assert list(PARQUET) == documented("From Parquet", 0)
+    shown = [documented("From Parquet", column) for column in range(1, 5)]
+    kinds = [
+        (at, number, kind, value)
+        for at, row in enumerate(PARQUET.values())
+        for number, (kind, value) in enumerate(row)
+        if int96 == (kind == "INT96") and (kind not in ("uuid()", "json_()") or hasattr(pa, kind[:-2]))
+    ]
+    arrays = [
+        pa.array([value, None], pa.timestamp("ns") if int96 else eval(f"pa.{kind}", {"pa": pa}))
+        for *_, kind, value in kinds
+    ]
+    body = io.BytesIO()
+    table = pa.table([*arrays, pa.array([1, 2])], [*(f"c{number}" for number in range(len(kinds))), "n"])
+    pa.parquet.write_table(table, body, use_deprecated_int96_timestamps=int96)
+    ends.stage.client().put_object(Bucket=ends.stage.bucket, Key="types/v.parquet", Body=body.getvalue())
+    for target in (ends.in_postgres("p"), ends.in_mysql("m")):
+        ends.copy(ends.in_s3("v.parquet"), target, create=True)
+    for name in ("v.csv", "v.jsonl"):
+        ends.copy(ends.in_s3("v.parquet"), ends.in_s3(name))
+
+    in_postgres, in_mysql = ends.postgres_types("p").values(), mysql_documented(ends.mysql_types("m"))
+    _, in_csv, nulls = list(csv.reader(io.StringIO(ends.body("v.csv").decode(), newline="")))
+    in_jsonl, no_values = map(values_of_line, ends.body("v.jsonl").decode().splitlines(keepends=True))
+    assert (set(nulls[:-1]), set(no_values[:-1])) == ({""}, {"null"})
+    wrong = [
+        (kind, cell, made)
+        for (at, number, kind, value), *found in zip(kinds, in_postgres, in_mysql, in_csv, in_jsonl, strict=False)
+        for cell, made in zip((column[at] for column in shown), found, strict=True)
+        if not became(cell, made, kind, value if number else None, is_mariadb=ends.is_mariadb)
+    ]
+    assert wrong == []
+    as_json = [shown[3][at] == "as it is" for at, *_ in kinds]
+    assert [
+        pair
+        for pair, same in zip(zip(in_csv, in_jsonl, strict=True), as_json, strict=False)
+        if same and len(set(pair)) > 1
+    ] == []
+
+
+def became(cell: str, made: str, kind: str, value: Any, *, is_mariadb: bool) -> bool:
+    """Say whether a table shows what a column became.
+
+    :param cell: of the table
+    :param made: the type, or the text, that it became
+    :param kind: its type in Parquet
+    :param value: what it holds, where that is not what the table shows
+    """
+    if not cell.startswith("`") and cell not in ("itself", "as it is", "JSON"):
+        wide = re.search(r"\((\d\d), 7\)", kind)
+        spelled = SPELLED.get(cell, cell).replace("(p,s)", f"({wide[1] if wide else 20},7)")
+        spelled = "longtext" if is_mariadb and spelled == "json" else spelled
+        return made == (spelled.replace("text[]", "bigint[]") if "int64" in kind else spelled)
+    return True if value is not None and cell.startswith("`") else as_documented(cell, made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time
+from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from typing import ClassVar
@@ -210,17 +210,9 @@ def _constant(name: object, value: object) -> Output:
         raise InvalidArgument(f"constant {name!r} must be a text, number, date, FILE_NAME or None, not {value!r}")
     if isinstance(value, str) and "\0" in value:
         raise InvalidArgument(f"constant {name!r} holds a NUL character")
-    return Output(name, value=_text(value))
+    from tradewind.operators.formats.values import scalar_text
 
-
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return value.isoformat(" ") if isinstance(value, datetime) else str(value)
+    return Output(name, value=scalar_text(value))
 
 
 def _index(output: Output, fields: Sequence[str], source: str) -> int:
