@@ -218,6 +218,8 @@ def test_a_target_is_one_file(url: str) -> None:
     ):
         with pytest.raises(InvalidArgument, match=words):
             copy(MemoryFiles(PLAIN), target)
+        with pytest.raises(InvalidArgument, match=words):  # when the DAG is parsed
+            CopyOperator(task_id="copy", source=MemoryFiles(PLAIN), target=target)
 
 
 def test_no_rows_are_a_file_too(s3_hook: S3Hook, bucket: str, url: str) -> None:

@@ -353,16 +353,23 @@ class FileEnd(NumberedFiles, Projecting, Source, FileTarget):
         self._sink = storage.write(url, token=token, compression=stored)
         return self._sink
 
-    def _target(self) -> str:
+    def check_target(self) -> None:
+        """Refuse what names no single file, nor a single set.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
         urls = self.urls()
         if len(urls) != 1:
             raise InvalidArgument(f"a target is one file, not {len(urls)}: give one {self.place}")
+        super().check_target()
+        known = isinstance(getattr(self, self.place), str) and not templated(urls[0])
+        if known and self.is_pattern(self.parse_url(urls[0])):
+            raise InvalidArgument(f"{urls[0]} is a pattern: a target is one file, or set wildcard_match=False")
+
+    def _target(self) -> str:
         self.check_target()
         super().check_rejects()
-        url = self.parse_url(urls[0])
-        if self.is_pattern(url):
-            raise InvalidArgument(f"{urls[0]} is a pattern: a target is one file, or set wildcard_match=False")
-        return url
+        return self.parse_url(self.urls()[0])
 
     def _copied_within(self, storage: Storage, reading: Reading, url: str) -> StoredFile | None:
         """Return the one file that the store itself can copy, since nothing about it has to change."""
