@@ -145,7 +145,7 @@ class Parser:
         )
 
     def _raw(self, data: bytes) -> Any:
-        return pyarrow().csv.read_csv(io.BytesIO(data), self._read_options, self._parse, self._convert)
+        return pyarrow().csv.read_csv(pyarrow().BufferReader(data), self._read_options, self._parse, self._convert)
 
     def _table(self, data: bytes) -> Any:
         pa = pyarrow()
