@@ -1,4 +1,4 @@
-"""What a person sees: she logs in to the UI of `tradewind up`, starts her DAG and sees it succeed."""
+"""What a person sees: she logs in to the UI of `tradewind up`, starts her DAG, sees it succeed and where it wrote."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -18,13 +19,19 @@ DAG = """
 from datetime import datetime
 
 from airflow.sdk import DAG
+from tradewind.amazon.s3.files import S3File
 from tradewind.operators.bash import BashOperator
+from tradewind.operators.copy import CopyOperator
+from tradewind.operators.local_files import LocalFile
 from tradewind.operators.python import PythonOperator
 
 with DAG("hello", start_date=datetime(2026, 1, 1), schedule=None):
     greet = BashOperator(task_id="greet", bash_command="echo hello")
     add = PythonOperator(task_id="add", python_callable=lambda: 40 + 2)
-    greet >> add
+    copy = CopyOperator(
+        task_id="copy", source=LocalFile("FOLDER/a.csv"), target=S3File("s3://mwaa-local/out/{{ run_id }}/a b.csv")
+    )
+    greet >> add >> copy
 """
 
 
@@ -35,7 +42,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     if lacking:
         require("chromium", lacking)
     (folder / "dags").mkdir()
-    (folder / "dags" / "hello.py").write_text(DAG)
+    (folder / "a.csv").write_text("id\n1\n")
+    (folder / "dags" / "hello.py").write_text(DAG.replace("FOLDER", str(folder)))
     command = [sys.executable, "-m", "tradewind.mwaa.cli", "up", str(folder), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -60,6 +68,15 @@ def test_a_person_logs_in_and_sees_the_dag_succeed(running: dict[str, Any]) -> N
 
         row = page.get_by_role("row").filter(has_text="Success")
         assert row.count() == 1
+        run = str(row.get_by_role("link").first.get_attribute("href"))
+        page.goto(f"{running['web']}{run}/tasks/copy/details")
+        link = page.get_by_role("link", name="Target")
+        address, opens = link.get_attribute("href"), link.get_attribute("target")
+
+    assert run.startswith("/dags/hello/runs/")
+    key = quote(f"out/{unquote(run.rpartition('/')[2])}/a b.csv", safe="")
+    where = f"https://console.aws.amazon.com/s3/object/{running['bucket']}?region=us-east-1&prefix={key}"
+    assert (address, opens) == (where, "_blank")
 
 
 @pytest.mark.slow
