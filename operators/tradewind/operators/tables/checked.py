@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.expectations import split_reference
 from tradewind.operators.names import shown
 from tradewind.operators.statements import Rules
 from tradewind.operators.tables.columns import Table, find_column
@@ -110,6 +109,8 @@ class LoadedTable(ABC, Generic[T]):
 
     def reference(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Read ``schema.table(column, ...)``; return the table and its columns, quoted."""
+        from tradewind.operators.expectations import split_reference
+
         table, columns = split_reference(text)
         parsed = [self.parse(column) for column in columns]
         for column, name in zip(columns, parsed, strict=True):

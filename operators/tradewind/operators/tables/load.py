@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tradewind.hooks.errors import DataError, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
@@ -16,12 +16,14 @@ from tradewind.operators.formats.csv.places import in_column, in_records
 from tradewind.operators.formats.csv.records import CsvInput, open_csv
 from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
-from tradewind.operators.tables.checked import LoadedTable
 from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
 from tradewind.operators.tables.ledger import Ledger, copy_token, reload_token
 from tradewind.operators.tables.load_plan import LoadPlan
 from tradewind.operators.tables.rejects import Rejects
 from tradewind.operators.types import Arrays
+
+if TYPE_CHECKING:
+    from tradewind.operators.tables.checked import LoadedTable
 
 log = logging.getLogger(__name__)
 
