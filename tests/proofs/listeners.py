@@ -302,7 +302,8 @@ class MySql(Service):
         )
         settings = ("sql_mode", "time_zone", "wait_timeout", "character_set_results", "lc_messages", "tx_isolation")
         return [
-            *(({name: payloads.value()}, {}) for name in extras),
+            # A collation stands bare, where it is one word: a text that is more than that must be refused.
+            *(({name: f"{payloads.value()}'"}, {}) for name in extras),
             *(({}, {name: payloads.value()}) for name in settings),
             *(({}, {name: [payloads.value(), payloads.value()]}) for name in settings[:1]),
             ({payloads.value(): "x"}, {}),
