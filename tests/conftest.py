@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.fix_proxy",
     "tests.fix_stage",
     "tests.fix_s3",
+    "tests.fix_up",
 ]

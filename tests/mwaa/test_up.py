@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.fix_up import DAG, Up, command, wait_for
 from tests.services import require
 from tradewind.local.api import Api, ApiError
 from tradewind.local.metadata import database
@@ -25,28 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RUNNING = version("apache-airflow")
 CONSTRAINTS = Path(os.environ.get("TRADEWIND_CONSTRAINTS_DIR") or Path(__file__).parents[3] / "shared" / "mwaa")
-
-DAG = """
-import datetime as dt
-import os
-try:
-    from airflow.sdk import DAG
-    from airflow.providers.standard.operators.python import PythonOperator
-except ImportError:
-    from airflow import DAG
-    from airflow.operators.python import PythonOperator
-from tradewind.hooks.compat import AIRFLOW_VERSION, BaseHook
-
-def answer():
-    import boto3
-    connection = BaseHook.get_connection("warehouse")
-    body = boto3.client("s3").get_object(Bucket="mwaa-local", Key="dags/hello.py")["Body"].read()
-    read = "DAG(" in body.decode()
-    return {"schema": connection.schema, "mine": os.environ.get("MINE"), "read": read, "word": "WORD"}
-
-with DAG("hello", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
-    PythonOperator(task_id="answer", python_callable=answer)
-"""
 
 PATIENT = """
 import datetime as dt
@@ -62,8 +39,8 @@ except ImportError:
 
 def wait():
     folder = Path("FOLDER")
-    (folder / f"started-{os.getpid()}").touch()
-    while not (folder / "go").exists():
+    (project / f"started-{os.getpid()}").touch()
+    while not (project / "go").exists():
         time.sleep(0.1)
 
 with DAG("patient", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
@@ -85,89 +62,6 @@ with DAG("deferred", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=
 """
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "tradewind.mwaa.cli", *map(str, arguments)]
-
-
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
-        time.sleep(0.1)
-    return found
-
-
-class Up:
-    """A running ``tradewind up``."""
-
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.folder = folder
-        self.talk = folder.parent / "talk"
-        self.out = folder.parent / "out"
-        with self.talk.open("w") as talk, self.out.open("w") as out:
-            self.process = subprocess.Popen(
-                command("up", folder, "--json", *arguments), stdout=out, stderr=talk, start_new_session=True
-            )
-        self.seen: dict[int, float] = {}
-
-    def ready(self, seconds: float = 300.0) -> dict[str, Any]:
-        wait_for(lambda: self.out.read_text().endswith("}\n") or self.process.poll() is not None, seconds, "ready")
-        assert self.process.poll() is None, self.talk.read_text()
-        facts: dict[str, Any] = json.loads(self.out.read_text())
-        return facts
-
-    def look(self) -> None:
-        """Remember every process below this one."""
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                self.seen[process.pid] = process.create_time()
-            except psutil.Error:
-                continue
-
-    def left(self) -> list[str]:
-        """Return those of the remembered processes that still live."""
-        found = []
-        for pid, started in self.seen.items():
-            try:
-                process = psutil.Process(pid)
-                if process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(f"{pid} {process.cmdline()}")
-            except psutil.Error:
-                continue
-        return found
-
-    def status(self) -> dict[str, Any]:
-        done = subprocess.run(
-            command("status", self.folder, "--json"), capture_output=True, text=True, timeout=60, check=False
-        )
-        facts: dict[str, Any] = json.loads(done.stdout)
-        return facts
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "project" / "dags").mkdir(parents=True)
-    (tmp_path / "project" / "dags" / "hello.py").write_text(DAG)
-    (tmp_path / "project" / "startup.sh").write_text("export MINE=yes\nexport AIRFLOW__CORE__EXECUTOR=Wrong\n")
-    return tmp_path / "project"
-
-
-@pytest.fixture
-def up(folder: Path) -> Iterator[Callable[..., Up]]:
-    started: list[Up] = []
-
-    def start(*arguments: str) -> Up:
-        started.append(Up(folder, *arguments))
-        return started[-1]
-
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-        wait_for(lambda one=one: not one.left(), 30, "the end")  # type: ignore[misc]
-
-
 def run(api: Api, dag_id: str = "hello") -> Any:
     """Run a DAG to its end and return what its task left."""
     run_id = api.trigger(dag_id)
@@ -183,7 +77,7 @@ def is_there(api: Api, dag_id: str) -> bool:
 
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
-def test_a_day_with_an_environment(up: Callable[..., Up], folder: Path) -> None:
+def test_a_day_with_an_environment(up: Callable[..., Up], project: Path) -> None:
     environment = up("--airflow", RUNNING)
     facts = environment.ready()
     api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
@@ -194,15 +88,15 @@ def test_a_day_with_an_environment(up: Callable[..., Up], folder: Path) -> None:
     assert run(api) == {"schema": "warehouse", "mine": "yes", "read": True, "word": "WORD"}
     environment.look()
 
-    (folder / "dags" / "hello.py").write_text(DAG.replace("WORD", "other word"))
-    (folder / "dags" / "second.py").write_text(DAG.replace('"hello"', '"second"'))
+    (project / "dags" / "hello.py").write_text(DAG.replace("WORD", "other word"))
+    (project / "dags" / "second.py").write_text(DAG.replace('"hello"', '"second"'))
     wait_for(lambda: is_there(api, "second"), 60, "the saved DAG in Airflow")
     assert run(api)["word"] == "other word"
 
-    (folder / "dags" / "broken.py").write_text(DAG.replace("import os", "import no_such_module"))
+    (project / "dags" / "broken.py").write_text(DAG.replace("import os", "import no_such_module"))
     wait_for(lambda: "dags/broken.py cannot be imported:" in environment.talk.read_text(), 60, "the broken DAG told")
     assert "ModuleNotFoundError: No module named 'no_such_module'" in environment.talk.read_text()
-    (folder / "dags" / "broken.py").unlink()
+    (project / "dags" / "broken.py").unlink()
     wait_for(lambda: "dags/broken.py is no longer broken" in environment.talk.read_text(), 120, "its end told")
 
     status = environment.status()
@@ -218,13 +112,13 @@ def test_a_day_with_an_environment(up: Callable[..., Up], folder: Path) -> None:
     environment.process.send_signal(signal.SIGINT)
     assert environment.process.wait(60) == 130
     assert environment.left() == []
-    assert environment.status() == {"running": False, "state": str(folder / ".tradewind")}
+    assert environment.status() == {"running": False, "state": str(project / ".tradewind")}
 
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
-def test_deferred_tasks_that_resume_at_once_are_not_failed(up: Callable[..., Up], folder: Path) -> None:
+def test_deferred_tasks_that_resume_at_once_are_not_failed(up: Callable[..., Up], project: Path) -> None:
     """The LocalExecutor tells late that the first part ended: with Airflow's defaults, 11 of these 24 failed."""
-    (folder / "dags" / "deferred.py").write_text(DEFERRED)
+    (project / "dags" / "deferred.py").write_text(DEFERRED)
     facts = up("--airflow", RUNNING).ready()
     api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
     wait_for(lambda: is_there(api, "deferred"), 120, "the DAG in Airflow")
@@ -266,10 +160,10 @@ def kill_within_its_transaction(pid: int, dsn: str) -> None:
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
 def test_tasks_of_a_killed_scheduler_start_again_at_once_and_run_alone(
-    up: Callable[..., Up], folder: Path, tmp_path: Path
+    up: Callable[..., Up], project: Path, tmp_path: Path
 ) -> None:
     """Airflow would leave them for 300 s and more, and lose its locks to the workers that survive."""
-    (folder / "dags" / "patient.py").write_text(PATIENT.replace("FOLDER", str(tmp_path)))
+    (project / "dags" / "patient.py").write_text(PATIENT.replace("FOLDER", str(tmp_path)))
     environment = up("--airflow", RUNNING)
     facts = environment.ready()
     api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
@@ -294,9 +188,9 @@ def test_tasks_of_a_killed_scheduler_start_again_at_once_and_run_alone(
 
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
-def test_a_killed_command_leaves_no_process_and_the_next_one_starts(up: Callable[..., Up], folder: Path) -> None:
+def test_a_killed_command_leaves_no_process_and_the_next_one_starts(up: Callable[..., Up], project: Path) -> None:
     first = up("--airflow", RUNNING)
-    wait_for(lambda: (folder / ".tradewind" / "logs" / "triggerer.log").exists(), 120, "the start")
+    wait_for(lambda: (project / ".tradewind" / "logs" / "triggerer.log").exists(), 120, "the start")
     first.look()
     assert len(first.seen) > 5
 
@@ -307,21 +201,21 @@ def test_a_killed_command_leaves_no_process_and_the_next_one_starts(up: Callable
     wait_for(lambda: not first.left(), 30, "the end of what it started")
     wait_for(lambda: second.status()["running"], 120, "the second start")
     second.look()
-    done = subprocess.run(command("down", folder), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command("down", project), capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, second.process.wait(10)) == (0, 0)
     assert second.left() == []
 
 
 @pytest.mark.parametrize("airflow", ["2.10.3"])
 def test_another_version_and_the_requirements_get_an_environment_of_their_own(
-    up: Callable[..., Up], folder: Path, airflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    up: Callable[..., Up], project: Path, airflow: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constraints = CONSTRAINTS / airflow / "constraints.txt"
     if not constraints.is_file():
         require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
     monkeypatch.setenv("TRADEWIND_CACHE_DIR", str(tmp_path / "cache"))
-    (folder / "requirements.txt").write_text("cowsay  # not pinned: the constraints may not know it\n")
-    (folder / "dags" / "hello.py").write_text(
+    (project / "requirements.txt").write_text("cowsay  # not pinned: the constraints may not know it\n")
+    (project / "dags" / "hello.py").write_text(
         DAG.replace("return {", "import airflow, cowsay; return {'at': airflow.__version__, 'said': cowsay.__name__,")
     )
     environment = up("--airflow", airflow, "--constraints", str(constraints))
@@ -339,13 +233,13 @@ def test_another_version_and_the_requirements_get_an_environment_of_their_own(
 
 
 def test_requirements_that_cannot_be_installed_are_told_with_what_mwaa_would_do(
-    up: Callable[..., Up], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    up: Callable[..., Up], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constraints = CONSTRAINTS / "3.3.1" / "constraints.txt"
     if not constraints.is_file():
         require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
     monkeypatch.setenv("TRADEWIND_CACHE_DIR", str(tmp_path / "cache"))
-    (folder / "requirements.txt").write_text("six==0.0.1\n")
+    (project / "requirements.txt").write_text("six==0.0.1\n")
     environment = up("--airflow", "3.3.1", "--constraints", str(constraints))
     wait_for(lambda: list((tmp_path / "cache").glob("environments/*/bin")), 120, "the installation")
     environment.look()
