@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from tradewind.hooks.errors import DataError, InvalidArgument, TransientError
-from tradewind.operators.checks.comparing import Bounds, within
-from tradewind.operators.checks.operators import (
+from tradewind.operators.checks import (
     SqlCheckOperator,
+    SqlColumnCheckOperator,
     SqlIntervalCheckOperator,
     SqlRowCountCheckOperator,
+    SqlTableCheckOperator,
     SqlThresholdCheckOperator,
     SqlValueCheckOperator,
 )
-from tradewind.operators.checks.tables import SqlColumnCheckOperator, SqlTableCheckOperator
+from tradewind.operators.checks.comparing import Bounds, within
 
 Check = Callable[..., Any]
 
