@@ -18,7 +18,7 @@ def get_provider_info() -> dict[str, Any]:
     info: dict[str, Any] = {
         "package-name": "tradewind-amazon",
         "name": "Tradewind Amazon",
-        "description": "Amazon S3.",
+        "description": "Amazon S3 and the Redshift Data API.",
         "versions": ["0.1.0"],
     }
     try:
