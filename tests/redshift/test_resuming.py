@@ -55,12 +55,12 @@ def dying(api: DataApi, operation: str, *, after: bool) -> None:
 def test_a_retry_finds_what_an_earlier_try_submitted(operator: Make, context: MakeContext, api: DataApi) -> None:
     sql = "SELECT pg_sleep(1)"
     first = operator(sql, wait_for_completion=False)
-    id = first.execute(context(first, try_number=1))
+    ids = first.execute(context(first, try_number=1))
     again = operator(sql)
 
-    assert again.execute(context(again, try_number=2)) == [id]
+    assert again.execute(context(again, try_number=2)) == ids
     done = operator(sql)
-    assert done.execute(context(done, try_number=3)) == [id]
+    assert done.execute(context(done, try_number=3)) == ids
     assert len(api.journal()) == 1
 
 

@@ -38,7 +38,7 @@ class JobOperator(BaseOperator):
     :param poll_interval: seconds between two looks at the job
     :param defer_after: seconds to wait on the worker before the job is handed to the triggerer: for a short one, that
         and the start of another worker take longer than the work
-    :param wait_for_completion: whether to wait at all; the result is then the job's id
+    :param wait_for_completion: whether to wait at all
     """
 
     def __init__(
@@ -88,6 +88,10 @@ class JobOperator(BaseOperator):
     def result(self, service: Any, job: Job, context: Context) -> Any:
         """Fetch what came of a job that has succeeded."""
 
+    def unawaited(self, job: Job) -> Any:
+        """Return the result of a task that does not wait."""
+        return job.id
+
     def failure(self, service: Any, job: Job) -> TradewindError:
         """Say why a job failed; what Airflow is to retry is a TransientError."""
         return PermanentError(f"{service.describe(job)} failed: {job.reason}")
@@ -104,7 +108,7 @@ class JobOperator(BaseOperator):
         self._job = job
         self.log.info("%s: %s", service.describe(job), "an earlier try submitted it" if found else "submitted")
         if not self.wait_for_completion:
-            return job.id
+            return self.unawaited(job)
         return self._wait(service, job, pace, defer_after, context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any], job: Mapping[str, Any]) -> Any:

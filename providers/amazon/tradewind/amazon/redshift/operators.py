@@ -174,6 +174,10 @@ class RedshiftDataOperator(JobOperator):
         results = [service.rows(each, self.max_rows) for each in ids]
         return results[0] if len(results) == 1 and isinstance(self.sql, str) else results
 
+    def unawaited(self, job: Job) -> list[str]:
+        """Return the id of what was submitted, in a list as elsewhere."""
+        return [job.id]
+
     def failure(self, service: RedshiftDataHook, job: Job) -> TradewindError:
         """Say why the SQL failed."""
         kind = ConnectionFailed if _PASSING.search(job.reason) else PermanentError
