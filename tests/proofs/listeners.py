@@ -307,7 +307,7 @@ class MySql(Service):
             *(({}, {name: payloads.value()}) for name in settings),
             *(({}, {name: [payloads.value(), payloads.value()]}) for name in settings[:1]),
             ({payloads.value(): "x"}, {}),
-            ({}, {payloads.value(): "x"}),
+            ({}, {f"{payloads.value()}'": "x"}),  # so does the name of a variable
         ]
 
     def hook(self, conn_id: str, **options: Any) -> Any:

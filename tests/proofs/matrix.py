@@ -163,13 +163,15 @@ class Cell:
         self.target.reset()
         moment = self.random.uniform(0, self.durations[kind] * MARGIN)
         first = self._try(run, 1)
-        first.wait_started()
+        if kind != "twin":  # a twin takes as long to begin, which may be longer than the copy
+            first.wait_started()
         started = time.monotonic()
         time.sleep(moment)
         running, hit = [first], False
         if kind == "twin":
             running.append(self._try(run, 2))
-            running[-1].wait_started()
+            for each in running:
+                each.wait_started()
             hit = first.process.is_alive()
         while not hit and first.process.is_alive():
             hit = self._break(kind, first)
