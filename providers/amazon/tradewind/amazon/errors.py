@@ -36,7 +36,7 @@ class ConditionalConflict(TransientError):
 
 _CODES: dict[str, type[TradewindError]] = {
     **dict.fromkeys(("NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NoSuchUpload", "NotFound", "404"), NotFound),
-    **dict.fromkeys(("ResourceNotFoundException", "NoSuchEntity"), NotFound),
+    **dict.fromkeys(("ResourceNotFoundException", "NoSuchEntity", "ClusterNotFound"), NotFound),
     **dict.fromkeys(("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "Forbidden", "403"), AccessDenied),
     **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId"), AccessDenied),
     **dict.fromkeys(("UnrecognizedClientException", "UnauthorizedOperation", "AccountProblem"), AccessDenied),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tradewind.amazon.redshift.clusters import Change, check_reachable
 from tradewind.amazon.redshift.data import RedshiftDataHook, Warehouse
+from tradewind.amazon.redshift.sensors import RedshiftClusterSensor
 from tradewind.amazon.redshift.values import Parameters, parameter_list
 from tradewind.hooks.compat import Context
-from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, PermanentError, TradewindError
+from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, PermanentError, TimedOut, TradewindError
 from tradewind.operators.jobs.job import Job
 from tradewind.operators.jobs.operators import JobOperator
 from tradewind.operators.statements import split, summary
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 
 MOST_STATEMENTS = 40
 """How many statements the Data API takes at once."""
+
+REFUSED_SECONDS = 150.0
+"""How long a request is repeated that the service refuses for the cluster's state."""
+REFUSED_PAUSE = 15.0
+"""Seconds between two such requests."""
 
 _PASSING = re.compile(
     r"serializable isolation violation|deadlock detected|could not connect|connection .*(closed|lost|reset)"
@@ -219,3 +227,77 @@ class RedshiftDataOperator(JobOperator):
                 f"sql has {len(statements)} statements, the Data API takes {MOST_STATEMENTS}: use several tasks"
             )
         return statements
+
+
+class ClusterChange(RedshiftClusterSensor):
+    """Change a cluster's state, and wait for it where that is asked for.
+
+    A cluster that is in the state already, or on its way, is left alone, so that a retry changes nothing twice.
+
+    :param cluster_identifier: the cluster
+    :param wait_for_completion: whether to wait until the cluster is in the new state
+    :param poll_interval: seconds between two looks
+    :param max_attempts: how often to look at most
+    :param kwargs: see :class:`RedshiftClusterSensor`
+    """
+
+    template_fields: Sequence[str] = ("cluster_identifier", "aws_conn_id", "region_name")
+    change: ClassVar[Change]
+    target: ClassVar[str]
+    on_the_way: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        cluster_identifier: str,
+        wait_for_completion: bool = False,
+        poll_interval: float = 30.0,
+        max_attempts: int = 30,
+        **kwargs: Any,
+    ) -> None:
+        if max_attempts < 1:
+            raise InvalidArgument(f"max_attempts must be at least 1, not {max_attempts}")
+        waiting = {"poke_interval": poll_interval, "timeout": poll_interval * max_attempts, **kwargs}
+        super().__init__(cluster_identifier=cluster_identifier, target_status=self.target, **waiting)
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.max_attempts = max_attempts
+
+    def execute(self, context: Context) -> Any:
+        """Ask for the change, and wait for it."""
+        self._request()
+        return super().execute(context) if self.wait_for_completion else None
+
+    def _request(self) -> None:
+        deadline = time.monotonic() + REFUSED_SECONDS
+        while True:
+            status = self.hook.cluster_status(self.cluster_identifier)
+            if status in (self.target, self.on_the_way):
+                self.log.info("cluster %s is %s already", self.cluster_identifier, status)
+                return
+            check_reachable(self.cluster_identifier, status, self.target)
+            if self.hook.request(self.change, self.cluster_identifier):
+                self.log.info("cluster %s: %s requested", self.cluster_identifier, self.change)
+                return
+            if time.monotonic() >= deadline:
+                raise TimedOut(f"cluster {self.cluster_identifier} is {status}: the service does not {self.change} it")
+            self.log.info("cluster %s is %s: asking again", self.cluster_identifier, status)
+            time.sleep(REFUSED_PAUSE)
+
+
+class RedshiftPauseClusterOperator(ClusterChange):
+    """Pause a cluster that is available.
+
+    :param kwargs: see :class:`ClusterChange`
+    """
+
+    change, target, on_the_way = "pause", "paused", "pausing"
+
+
+class RedshiftResumeClusterOperator(ClusterChange):
+    """Resume a cluster that is paused.
+
+    :param kwargs: see :class:`ClusterChange`
+    """
+
+    change, target, on_the_way = "resume", "available", "resuming"
