@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import secrets
+from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from tests.fix_mysql import Address, MySqlDatabase
+from tests.stage import WAREHOUSE, Stage
 from tradewind.hooks.errors import DataError, InvalidArgument, TransientError
 from tradewind.operators.checks import (
     SqlCheckOperator,
@@ -30,13 +34,34 @@ CREATE TABLE nothing (id int, day date, amount numeric(12,2), name varchar(20))
 """
 
 
-@pytest.fixture(params=["postgres", "mysql"])
-def conn_id(request: pytest.FixtureRequest) -> str:
-    """Return a connection to a database with a table of three rows and one without any."""
-    found = request.getfixturevalue("database" if request.param == "postgres" else "mysql_database")
+@pytest.fixture(scope="module", params=["postgres", "mysql"])
+def conn_id(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return a connection to a database with a table of three rows and one without any; checks only read."""
+    with pytest.MonkeyPatch.context() as environment:
+        yield from (
+            _on_postgres(request, environment) if request.param == "postgres" else _on_mysql(request, environment)
+        )
+
+
+def _on_postgres(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[str]:
+    stage: Stage = request.getfixturevalue("stage")
+    connection = stage.connect()
+    connection.cursor().execute(TABLE)
+    connection.close()
+    for name, value in stage.connections().items():
+        environment.setenv(name, value)
+    yield WAREHOUSE
+
+
+def _on_mysql(request: pytest.FixtureRequest, environment: pytest.MonkeyPatch) -> Iterator[str]:
+    address: Address = request.getfixturevalue("mysql_address")
+    database = MySqlDatabase(address, f"test_{secrets.token_hex(6)}", "checked")
+    address.query(f"CREATE DATABASE {database.name}")
     for statement in TABLE.split(";"):
-        found.query(statement)
-    return str(found.conn_id)
+        database.query(statement)
+    environment.setenv("AIRFLOW_CONN_CHECKED", json.dumps(database.connection()))
+    yield database.conn_id
+    address.query(f"DROP DATABASE {database.name}")
 
 
 @pytest.fixture
