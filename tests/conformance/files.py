@@ -77,6 +77,11 @@ class File(End):
     def source(self) -> Source:
         return self.file()
 
+    def typed(self) -> Source:
+        kinds = ("bigint", "text", "text", "decimal(20,6)", "date", "timestamp", "timestamptz", "boolean", "double")
+        columns = {name: Field(name, type=kind) for name, kind in zip(COLUMNS, kinds, strict=True)}
+        return S3File(f"s3://{self.stage.bucket}/{self.key}", conn_id=LAKE, columns=columns)
+
     def changed(self, rows: Iterable[Row]) -> Source:
         self.fill(rows)
         return self.file()
@@ -126,11 +131,6 @@ class S3Csv(File):
 
     def line_of(self, rows: list[Row], row: Row) -> int:
         return self.encode(rows[: rows.index(row)]).count(b"\n") + 1
-
-    def typed(self) -> Source:
-        kinds = ("bigint", "text", "text", "decimal(20,6)", "date", "timestamp", "timestamptz", "boolean", "double")
-        columns = {name: Field(name, type=kind) for name, kind in zip(COLUMNS, kinds, strict=True)}
-        return S3File(f"s3://{self.stage.bucket}/{self.key}", conn_id=LAKE, columns=columns)
 
     def decode(self, data: bytes) -> list[Row]:
         records = list(_csv_records(data.decode(errors="surrogatepass")))

@@ -85,3 +85,14 @@ def test_an_empty_hour_becomes_parquet_where_its_columns_are_named(tmp_path: Pat
     named = LocalFile(tmp_path / "in.jsonl", columns=["id", "name"])
     assert move(named, target, context)["rows"] == 0
     assert parquet.read_table(tmp_path / "out.parquet").column_names == ["id", "name"]
+
+
+def test_a_decimal_that_comes_after_a_long_text_keeps_its_digits(tmp_path: Path, context: Callable[..., Any]) -> None:
+    pytest.importorskip("pyarrow", reason="no pyarrow")
+    from pyarrow import parquet
+
+    long = "x" * (3 << 19)
+    (tmp_path / "in.jsonl").write_text(f'{{"n":1,"a":"{long}"}}\n{{"n":1.5,"a":""}}\n')
+    target = LocalFile(tmp_path / "out.parquet")
+    assert move(LocalFile(tmp_path / "in.jsonl"), target, context)["rows"] == 2
+    assert [str(each) for each in parquet.read_table(tmp_path / "out.parquet")["n"].to_pylist()] == ["1.0", "1.5"]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from tradewind.operators.ends import Part
+from tradewind.operators.formats.csv.records import Block
 from tradewind.operators.formats.parquet.arrow import pyarrow
 from tradewind.operators.formats.parquet.parsing import Parser, arrow_type, settled
-from tradewind.operators.formats.typed import TypedParts
+from tradewind.operators.formats.typed import Input, TypedParts
+from tradewind.operators.types import ColumnType
 
 BLOCK = 1 << 20
 """Bytes of CSV that are parsed at once."""
 
 ROW_GROUP = 8 << 20
 """Bytes of CSV whose records make a row group: 90,000 flights. Twice as many take twice the memory for 1 % less."""
+
+
+SAMPLE = 4 << 20
+"""Bytes of CSV by which decimals that nobody bounds get their scale."""
 
 
 class FileBytes:
@@ -70,9 +77,10 @@ class Tables:
         kinds: Any = None
         for given in self._parts.inputs():
             parser: Parser | None = None
-            for block in given.blocks(BLOCK):
-                if kinds is None:
-                    kinds = settled(given.types, given.names, Parser(given, None).parse(block))
+            blocks = given.blocks(BLOCK)
+            if kinds is None:
+                kinds, blocks = _settled(given, blocks)
+            for block in blocks:
                 parser = parser or Parser(given, kinds)
                 self.schema = self.schema or parser.schema
                 table = parser.parse(block)
@@ -81,6 +89,21 @@ class Tables:
         if self.schema is None:
             types = zip(self._parts.names, self._parts.types, strict=True)
             self.schema = pyarrow().schema([(name, arrow_type(kind)) for name, kind in types])
+
+
+def _settled(given: Input, blocks: Iterator[Block]) -> tuple[tuple[ColumnType, ...], Iterator[Block]]:
+    """Settle the types of an input's columns by as many of its first records as their kinds were told from."""
+    if not any(kind.kind == "decimal" and kind.precision is None for kind in given.types):
+        return given.types, blocks
+    first: list[Block] = []
+    for block in blocks:
+        first.append(block)
+        if sum(len(each.data) for each in first) >= SAMPLE:
+            break
+    if not first:
+        return given.types, blocks
+    texts = pyarrow().concat_tables([Parser(given, None).parse(block) for block in first])
+    return settled(given.types, given.names, texts), chain(first, blocks)
 
 
 def file_writer(sink: FileBytes, schema: Any, codec: str | None) -> Any:
