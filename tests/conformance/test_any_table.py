@@ -20,6 +20,7 @@ from tests.conformance.pairs import PAIRS, Pair, each
 from tests.conformance.rows import COLUMNS, Row, rows
 from tests.conformance.values import tables, values
 from tradewind.hooks.errors import DataError
+from tradewind.operators.formats.parquet.writing import SAMPLE
 
 # A failure shows its table, a megabyte and all.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -48,9 +49,12 @@ def test_any_table_arrives_as_it_is_or_is_refused_by_name(pair: Pair, table: lis
     pair.target.fill(THERE)
     run = f"run {next(_runs)}"
     source = pair.source.source()
-    # The types of a file's texts, and how many digits its numbers may have, would be guessed from a few records.
-    if isinstance(pair.source, S3Csv | S3Jsonl) and isinstance(pair.target, S3Jsonl | S3Parquet):
-        source = pair.source.typed() if pair.source.kind != pair.target.kind else source
+    # The types of a file's texts, and of a large one how many digits its numbers have, are guessed from its beginning.
+    guesses = isinstance(pair.source, S3Csv) and isinstance(pair.target, S3Jsonl | S3Parquet)
+    large = isinstance(pair.source, S3Jsonl) and len(pair.source.encode(there)) > SAMPLE
+    if guesses or (large and isinstance(pair.target, S3Parquet)):
+        assert isinstance(pair.source, File)
+        source = pair.source.typed()
 
     if not there and isinstance(pair.source, S3Jsonl) and isinstance(pair.target, S3Parquet):
         with pytest.raises(DataError, match="the input has no records to name its columns"):
