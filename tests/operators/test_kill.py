@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
-from tradewind.operators.processes.kernel import children
+from tradewind.operators.processes.children import Command
+from tradewind.operators.processes.kernel import children, descendants, look
 
 TREES = [
     "sessions", "deaf", "pipeline", "daemon", "baton", "nested",
@@ -77,6 +78,22 @@ def test_guard_that_is_killed_itself(worker: subprocess.Popen[str], tmp_path: Pa
     tree.end_as_airflow_does()
 
     assert tree.gone_within(2) == {}
+
+
+@pytest.mark.timeout(20)
+def test_a_signal_in_the_middle_of_a_wait_for_the_guard(tmp_path: Path) -> None:
+    """A kill that comes while the task waits for its guard finds Popen's lock held, by the very thread it runs in."""
+    bash = Command(["/bin/bash", "-c", "sleep 300; :"], env={"PATH": "/usr/bin:/bin"}, cwd=str(tmp_path))
+    try:
+        guard = bash.guard.process
+        while not (started := descendants(guard.pid)):
+            time.sleep(0.01)
+        os.kill(guard.pid, signal.SIGKILL)
+        with guard._waitpid_lock:  # type: ignore[attr-defined]
+            bash.stop()
+        assert not any(look(pid) for pid in started)
+    finally:
+        bash.close()
 
 
 def command(pid: int) -> bytes:

@@ -99,11 +99,21 @@ class GuardProcess:
             return
         chunk = os.read(self.status, 4096)
         if not chunk:
-            raise TransientError(f"the guard of the task's processes is gone (exit code {self.process.wait()})")
+            self._await_end()
+            raise TransientError("the guard of the task's processes is gone: it was killed")
         self._heard += chunk
         if self._heard.endswith(b"\n"):
             code, ended = self._heard.split()
             self.result = None if code == b"-" else int(code), int(ended)
+
+    def _await_end(self) -> None:
+        """Wait until the guard is dead: until then what was below it has not come below this process.
+
+        Not by ``Popen.wait``: its lock is not reentrant, and a signal's handler that stops the command while the
+        lock is held would wait for it for ever.
+        """
+        while self.process.returncode is None and kernel.look(self.process.pid):
+            time.sleep(0.002)
 
     def close(self) -> None:
         """Let go of the pipes; a guard that still runs takes it as the task's end."""
@@ -224,10 +234,10 @@ def _end_orphans(spared: Container[int], seconds: float = guard.HARD) -> int:
     """
     ended: set[int] = set()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    empty = 0
+    while empty < 2 and time.monotonic() < deadline:  # one look can miss a child while another ends
         orphans = [pid for pid in kernel.children(os.getpid()) if pid not in spared]
-        if not orphans:
-            break
+        empty = 0 if orphans else empty + 1
         everyone = kernel.processes()
         for pid in kernel.below(set(orphans), everyone) | {pid for pid in orphans if pid in everyone}:
             kernel.send(pid, signal.SIGKILL)
