@@ -26,9 +26,9 @@ def target(tables: Tables) -> Tables:
 def ledger_of(tables: Tables, days: int) -> Iterator[Any]:
     """Give the ledger on a session of its own, which is committed at the end."""
     if tables.service == "postgres":
+        from tradewind.hooks.libpq.names import TableName
         from tradewind.postgres.hooks import PostgresHook
         from tradewind.postgres.ledger import Ledger
-        from tradewind.postgres.names import TableName
 
         with PostgresHook(tables.conn_id).session() as session:
             yield Ledger(session, TableName("tradewind_ledger"), days)

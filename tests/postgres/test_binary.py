@@ -25,6 +25,7 @@ from tests.fix_formats import NO_PANDAS
 from tests.fix_postgres import Database
 from tests.services import pyarrow
 from tradewind.hooks.errors import DataError
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.formats.parquet.arrow import column_type
 from tradewind.operators.formats.parquet.rendering import CsvWriter
@@ -32,7 +33,6 @@ from tradewind.operators.local_files import LocalFile
 from tradewind.postgres.binary import HEAD, BinaryWriter, Unfit, binary_writer
 from tradewind.postgres.catalog import find_table
 from tradewind.postgres.hooks import PostgresHook
-from tradewind.postgres.names import TableName
 from tradewind.postgres.tables import PostgresTable
 
 pytestmark = pytest.mark.anywhere

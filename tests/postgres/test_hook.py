@@ -21,7 +21,7 @@ from tradewind.hooks.errors import (
     TradewindError,
     TransientError,
 )
-from tradewind.postgres.errors import SerializationFailed
+from tradewind.hooks.libpq.errors import SerializationFailed
 from tradewind.postgres.hooks import PostgresHook
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tradewind.hooks.errors import (
     NotFound,
     TradewindError,
 )
+from tradewind.hooks.libpq.options import application_name
 from tradewind.hooks.work import Work
 from tradewind.postgres.hooks import PostgresHook
-from tradewind.postgres.options import application_name
 
 if TYPE_CHECKING:
     pass

@@ -14,9 +14,9 @@ import pytest
 from tests.fix_postgres import Database, half_deaf_proxy, postgres_child
 from tests.postgres.sessions import once_it_sleeps, until_alone, until_it_sleeps
 from tradewind.hooks.errors import ConnectionFailed, TimedOut, TransientError
-from tradewind.postgres import session as session_module
-from tradewind.postgres.cancel import CancelRequest
-from tradewind.postgres.errors import QueryCancelled
+from tradewind.hooks.libpq import session as session_module
+from tradewind.hooks.libpq.cancel import CancelRequest
+from tradewind.hooks.libpq.errors import QueryCancelled
 from tradewind.postgres.hooks import PostgresHook
 
 pytestmark = pytest.mark.anywhere
@@ -143,7 +143,7 @@ def test_a_cancel_just_before_a_statement_begins_ends_it_at_once(
 ) -> None:
     """A signal may come between the decision to run a statement and its first byte: there is nothing to wait for."""
     cuts: list[object] = []
-    monkeypatch.setattr("tradewind.postgres.session.PostgresSession._shut_down", cuts.append)
+    monkeypatch.setattr("tradewind.hooks.libpq.session.LibpqSession._shut_down", cuts.append)
     real = session_module.interruptible
 
     def late(call: Callable[[], object], stop: Callable[[], None]) -> object:
@@ -164,7 +164,7 @@ def test_a_cancel_that_overtakes_its_statement_is_sent_again(
     hook: PostgresHook, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuts: list[object] = []
-    monkeypatch.setattr("tradewind.postgres.session.PostgresSession._shut_down", cuts.append)
+    monkeypatch.setattr("tradewind.hooks.libpq.session.LibpqSession._shut_down", cuts.append)
     sent: list[float] = []
     real = CancelRequest.send
 
@@ -210,7 +210,7 @@ def test_a_cancel_that_gets_no_answer_freezes_nothing(
     database: Database, connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request is accepted and never answered: the other threads run on, and the connection is cut."""
-    monkeypatch.setattr("tradewind.postgres.session.CANCEL_PATIENCE", 0.5)
+    monkeypatch.setattr("tradewind.hooks.libpq.session.CANCEL_PATIENCE", 0.5)
     with half_deaf_proxy(database.host, database.port) as port:
         connection("proxied", {**database.connection(), "host": "127.0.0.1", "port": port})
         ticks: list[float] = []

@@ -16,7 +16,7 @@ from tests.fix_postgres import Database, postgres_child
 from tests.postgres.sessions import once_it_sleeps, until
 from tradewind.hooks.compat import Context
 from tradewind.hooks.errors import DataError, InvalidArgument, TimedOut
-from tradewind.postgres.errors import QueryCancelled
+from tradewind.hooks.libpq.errors import QueryCancelled
 from tradewind.postgres.operators import PostgresOperator
 
 MakeContext = Callable[..., Context]

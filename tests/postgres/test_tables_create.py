@@ -12,8 +12,8 @@ import pytest
 from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.fix_postgres import Database
 from tradewind.hooks.errors import DataError, InvalidArgument, NotFound
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.dialect import CsvDialect
-from tradewind.postgres.names import TableName
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
 
 pytestmark = pytest.mark.anywhere

@@ -15,10 +15,10 @@ from tests.fix_copies import WORK, MemoryFiles, copy, drain
 from tests.fix_postgres import Database
 from tests.postgres.sessions import once_it_sleeps, until_alone
 from tradewind.hooks.errors import InvalidArgument, NotFound, TradewindError
+from tradewind.hooks.libpq.errors import QueryCancelled
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Readable
 from tradewind.operators.tables.unloads import CopyStream
-from tradewind.postgres.errors import QueryCancelled
 from tradewind.postgres.tables import PostgresQuery, PostgresTable
 
 pytestmark = pytest.mark.anywhere

@@ -6,12 +6,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, InvalidArgument
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import Mode
 from tradewind.postgres.catalog import Table
-from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ WHERE c.oid = to_regclass(%(table)s)
 """
 
 
-def admit(session: PostgresSession, table: Table, ledger: TableName, mode: Mode) -> None:
+def admit(session: LibpqSession, table: Table, ledger: TableName, mode: Mode) -> None:
     """Refuse a table that a load could not write whole, once, or without a loss elsewhere.
 
     :param session: the load's transaction
@@ -75,7 +75,7 @@ def admit(session: PostgresSession, table: Table, ledger: TableName, mode: Mode)
         )
 
 
-def refuse_rest(session: PostgresSession, table: Table) -> None:
+def refuse_rest(session: LibpqSession, table: Table) -> None:
     """Refuse a replace of rows that a DELETE did not delete: a trigger may keep them.
 
     :param session: the load's transaction, after the DELETE

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import NotFound
-from tradewind.postgres.names import TableName
+from tradewind.hooks.libpq.names import TableName
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 # Types that have no equality: they are compared as text.
 _UNEQUAL = frozenset({"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"})
@@ -91,7 +91,7 @@ GROUP BY i.indexrelid
 """
 
 
-def find_table(session: PostgresSession, name: TableName) -> Table | None:
+def find_table(session: LibpqSession, name: TableName) -> Table | None:
     """Read a table's columns and unique indexes; None where there is no such table.
 
     :param session: the connection
@@ -105,7 +105,7 @@ def find_table(session: PostgresSession, name: TableName) -> Table | None:
     return Table(TableName(rows[0][1], rows[0][0]), rows[0][2], columns, unique, rows[0][9])
 
 
-def existing_table(session: PostgresSession, name: TableName) -> Table:
+def existing_table(session: LibpqSession, name: TableName) -> Table:
     """Read a table's columns and unique indexes.
 
     :param session: the connection
@@ -118,7 +118,7 @@ def existing_table(session: PostgresSession, name: TableName) -> Table:
     return table
 
 
-def _near(session: PostgresSession, name: TableName) -> str:
+def _near(session: LibpqSession, name: TableName) -> str:
     if name.schema and not session.query("SELECT 1 FROM pg_namespace WHERE nspname = %s", [name.schema]):
         return f": there is no schema {name.schema}"
     rows = session.query(

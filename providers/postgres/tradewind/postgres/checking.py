@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.names import TableName, quoted
 from tradewind.operators.statements import Rules
 from tradewind.operators.tables.checked import LoadedTable
 from tradewind.postgres.catalog import Table
-from tradewind.postgres.names import TableName, quoted
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 
 class Loaded(LoadedTable[Table]):
@@ -25,7 +25,7 @@ class Loaded(LoadedTable[Table]):
 
     rules: ClassVar[Rules] = "postgres"
 
-    def __init__(self, session: PostgresSession, table: Table, key: Sequence[str]) -> None:
+    def __init__(self, session: LibpqSession, table: Table, key: Sequence[str]) -> None:
         super().__init__(session, table, table.name.sql, key)
 
     def parse(self, text: str) -> TableName:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tradewind.operators.types import TEXT, ColumnType, TypeKind, array_of
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 # pg_type.dat: the numbers of the server's own types, and of their arrays. All others are texts here.
 _KINDS: dict[int, TypeKind] = {
@@ -64,7 +64,7 @@ _SQL: dict[TypeKind, str] = {
 _MOST_DIGITS = 1000
 
 
-def result_types(session: PostgresSession, description: Sequence[Any]) -> tuple[ColumnType, ...]:
+def result_types(session: LibpqSession, description: Sequence[Any]) -> tuple[ColumnType, ...]:
     """Return the types of a result's columns.
 
     :param session: the connection, to look up types of the user's own

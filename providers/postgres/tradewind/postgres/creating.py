@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError, NotFound
+from tradewind.hooks.libpq.names import TableName, listed, quoted
 from tradewind.operators.tables.creating import column_types, key_columns
 from tradewind.operators.types import ColumnType
 from tradewind.postgres.catalog import Column, Table, existing_table, find_table
 from tradewind.postgres.column_types import sql_type
-from tradewind.postgres.names import TableName, listed, quoted
 
 if TYPE_CHECKING:
+    from tradewind.hooks.libpq.session import LibpqSession
     from tradewind.operators.ends import Part
-    from tradewind.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _NAME_BYTES = 63
 
 
-def ensure_table(session: PostgresSession, name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> Table:
+def ensure_table(session: LibpqSession, name: TableName, parts: Sequence[Part], key: tuple[str, ...]) -> Table:
     """Return the table, made from the input where it is not there.
 
     :param session: the load's transaction, in which the table is made

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tradewind.hooks.libpq.names import listed, literal, quoted
 from tradewind.operators.casts import Cast
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.projection import Output
 from tradewind.postgres.catalog import Column, Table
 from tradewind.postgres.merging import overriding
-from tradewind.postgres.names import listed, literal, quoted
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 _FIELDS = '"pg_temp"."tradewind_fields"'
 _TYPES = {"double": "double precision", "decimal": "numeric", "bytes": "bytea"}
@@ -38,7 +38,7 @@ class Fields:
 
     def __init__(
         self,
-        session: PostgresSession,
+        session: LibpqSession,
         into: str,
         table: Table,
         columns: tuple[str, ...],

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
-
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.hooks import LibpqHook
+from tradewind.hooks.libpq.options import SERVER_SETTINGS, session_settings
 from tradewind.operators.statements import split, summary
-from tradewind.postgres.errors import translated
 from tradewind.postgres.files import copy_with_file
 from tradewind.postgres.iam import with_token
 from tradewind.postgres.inserts import InsertPlan, chunks
-from tradewind.postgres.options import (
-    SERVER_SETTINGS,
-    application_name,
-    cursor_factory,
-    libpq_options,
-    make_url,
-    session_settings,
-)
-from tradewind.postgres.session import PostgresSession, interruptible
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.sqlparser import DatabaseInfo
     from psycopg2 import sql
     from psycopg2.extensions import connection as PgConnection  # noqa: N812
-    from sqlalchemy.engine import URL, Engine
 
     from tradewind.hooks.compat import Connection
+    from tradewind.hooks.libpq.session import Readable, Writable
     from tradewind.hooks.work import Work
-    from tradewind.postgres.session import Parameters, Readable, Writable
 
 
-class PostgresHook(DbApiHook):
+class PostgresHook(LibpqHook):
     """Connect to PostgreSQL through psycopg2.
 
     Every option of libpq may stand in the connection's extra (``sslmode``, ``sslrootcert``, ``target_session_attrs``,
@@ -61,8 +50,6 @@ class PostgresHook(DbApiHook):
     default_conn_name = "postgres_default"
     conn_type = "postgres"
     hook_name = "Postgres"
-    supports_autocommit = True
-    supports_executemany = True
 
     def __init__(
         self,
@@ -86,66 +73,22 @@ class PostgresHook(DbApiHook):
         if database and schema and database != schema:
             raise InvalidArgument(f"database {database!r} and schema {schema!r}, its old name, differ: give one")
         self.postgres_conn_id: str = postgres_conn_id or conn_id or self.default_conn_name
-        super().__init__(postgres_conn_id=self.postgres_conn_id, log_sql=log_sql, **kwargs)
-        kwargs.pop("connection", None)
-        self.database = database or schema
+        overrides = kwargs if options is None else {**kwargs, "options": options}
+        super().__init__(
+            overrides={name: value for name, value in overrides.items() if name != "connection"},
+            database=database or schema,
+            work=work,
+            enable_log_db_messages=enable_log_db_messages,
+            postgres_conn_id=self.postgres_conn_id,
+            log_sql=log_sql,
+            **kwargs,
+        )
         self.settings = {name: str(value) for name, value in (settings or {}).items()}
-        self.work = work
-        self.enable_log_db_messages = enable_log_db_messages
-        self._overrides = kwargs if options is None else {**kwargs, "options": options}
         self._timeouts = {
             "statement_timeout": statement_timeout,
             "lock_timeout": lock_timeout,
             "idle_in_transaction_session_timeout": idle_in_transaction_session_timeout,
         }
-        self._sessions: set[PostgresSession] = set()
-
-    def get_conn(self) -> PgConnection:
-        """Connect.
-
-        :return: a connection of psycopg2, in a transaction as soon as it is used
-        :raises TransientError: where the server cannot be reached
-        :raises AccessDenied: where it refuses the credentials, or its certificate is not to be trusted
-        :raises InvalidArgument: where an option cannot work
-        """
-        return self._connect()[0]
-
-    @contextlib.contextmanager
-    def session(self, work: Work | None = None, *, autocommit: bool = False) -> Iterator[PostgresSession]:
-        """Open a session whose calls can be interrupted: commit at a clean end, roll back otherwise.
-
-        :param work: whose work is done there
-        :param autocommit: whether each statement is a transaction of its own
-        """
-        if work is not None:
-            self.work = work
-        conn, secrets = self._connect()
-        conn.autocommit = autocommit
-        session = PostgresSession(conn, self.describe(), secrets)
-        self._sessions.add(session)
-        try:
-            yield session
-            session.commit()
-        finally:
-            self._sessions.discard(session)
-            session.close()
-
-    def cancel(self) -> None:
-        """Stop in the server what runs on this hook's sessions; may be called from a signal handler."""
-        for session in tuple(self._sessions):
-            session.cancel()
-
-    def stream(
-        self, sql: str | sql.Composable, parameters: Parameters = None, itersize: int = 5000
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield a query's rows in constant memory, by a server-side cursor.
-
-        :param sql: a SELECT
-        :param parameters: values to bind
-        :param itersize: how many rows come in one round trip
-        """
-        with self.session() as session:
-            yield from session.stream(sql, parameters, itersize)
 
     def copy_in(self, sql: str | sql.Composable, readable: Readable) -> int:
         """Run ``COPY ... FROM STDIN`` with the bytes of a stream, in one transaction.
@@ -166,47 +109,6 @@ class PostgresHook(DbApiHook):
         """
         with self.session() as session:
             return session.copy_out(sql, writable)
-
-    def run(  # type: ignore[override]
-        self,
-        sql: str | Iterable[str],
-        autocommit: bool = False,
-        parameters: Parameters = None,
-        handler: Callable[[Any], Any] | None = None,
-        split_statements: bool = False,
-        return_last: bool = True,
-    ) -> Any:
-        """Run statements in one transaction, unless ``autocommit``.
-
-        :param sql: a text, or several
-        :param autocommit: whether each statement is a transaction of its own
-        :param parameters: values to bind, the same for each statement
-        :param handler: takes the cursor after each statement; without one nothing is returned
-        :param split_statements: whether to run the statements of a text one by one
-        :param return_last: whether to return the last result of a text alone
-        :return: a text's result, or a list of results, as Airflow's ``DbApiHook.run`` has it
-        """
-        statements = self._statements(sql, split_statements)
-        single = isinstance(sql, str) and (return_last or not split_statements)
-        results: list[Any] = []
-        self.descriptions = []
-        with self.session(autocommit=autocommit) as session:
-            for statement in statements:
-                if self.log_sql:
-                    self.log.info("running: %s", summary(statement))
-                result, description = session.run(statement, parameters, lambda cur: _handled(cur, handler))
-                results.append(result)
-                self.descriptions.append(description)
-                if session.rowcount >= 0:
-                    self.log.info("rows affected: %s", session.rowcount)
-            if self.enable_log_db_messages:
-                for notice in session.take_notices():
-                    self.log.info("%s", notice)
-        if handler is None:
-            return None
-        if single:
-            self.descriptions = self.descriptions[-1:]
-        return results[-1] if single else results
 
     def insert_rows(
         self,
@@ -271,35 +173,6 @@ class PostgresHook(DbApiHook):
             return False, str(error)
         return True, f"connected to PostgreSQL {version}, {'with' if encrypted else 'without'} TLS"
 
-    def get_uri(self) -> str:
-        """Return SQLAlchemy's URI with the password in it: never log it."""
-        return str(self.sqlalchemy_url.render_as_string(hide_password=False))
-
-    @property
-    def sqlalchemy_url(self) -> URL:
-        """SQLAlchemy's URL of this connection; its repr hides the password, its query has the options of libpq."""
-        options = self.connect_options()
-        extra = self.connection_extra
-        if extra.get("iam"):
-            options = with_token(options, extra)
-        return make_url(options, extra.get("sqlalchemy_scheme"), extra.get("sqlalchemy_query"))
-
-    def get_sqlalchemy_engine(self, engine_kwargs: Mapping[str, Any] | None = None) -> Engine:
-        """Make an engine of SQLAlchemy; unlike Airflow's own way it logs no URL, which may show the password.
-
-        :param engine_kwargs: further arguments of ``create_engine``
-        """
-        from sqlalchemy import create_engine
-
-        return create_engine(self.sqlalchemy_url, **(engine_kwargs or {}))
-
-    @property
-    def dialect(self) -> Any:
-        """Airflow's generic SQL dialect: it needs no official provider."""
-        from airflow.providers.common.sql.dialects.dialect import Dialect
-
-        return Dialect(self)
-
     @staticmethod
     def split_sql_string(sql: str, strip_semicolon: bool = False) -> list[str]:
         """Split a text into statements by PostgreSQL's own lexical rules.
@@ -344,50 +217,19 @@ class PostgresHook(DbApiHook):
         """Name the connection in a message."""
         return f"postgres connection {self.postgres_conn_id}"
 
-    def _connect(self) -> tuple[PgConnection, tuple[str, ...]]:
-        import psycopg2
+    def with_credentials(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Put a token of RDS in the password's place, where the connection's extra says ``iam``."""
+        return with_token(options, self.connection_extra) if self.connection_extra.get("iam") else options
 
-        options = self.connect_options()
-        if self.connection_extra.get("iam"):
-            options = with_token(options, self.connection_extra)
-        factory = cursor_factory(self.connection_extra.get("cursor"))
-        secrets = tuple(str(options[name]) for name in ("password", "sslpassword") if options.get(name))
-        with translated(self.describe(), secrets):
-            conn: PgConnection = interruptible(
-                lambda: psycopg2.connect(cursor_factory=factory, **options), _let_time_out
-            )
-            self._configure(conn)
-        return conn, secrets
+    def configure(self, conn: PgConnection) -> None:
+        """Set the time-outs and settings that were asked for, and what tells the server that a worker has vanished."""
+        _set(conn, {**session_settings(self.connection, self._timeouts), **self.settings})
+        _try_set(conn, SERVER_SETTINGS)
 
-    def connect_options(self) -> dict[str, Any]:
-        """Return what is handed to libpq, the password among it: never log it."""
-        options = libpq_options(self.connection, self._overrides, self.database)
-        options.setdefault("application_name", application_name(self.work))
-        return options
-
-    def _statements(self, sql: str | Iterable[str], split_statements: bool) -> list[str]:
-        if isinstance(sql, str):
-            statements = split(sql) if split_statements else [sql] if sql.strip() else []
-        else:
-            statements = list(sql)
-        if not statements:
-            raise InvalidArgument("sql holds no statement")
-        return statements
-
-    def _configure(self, conn: PgConnection) -> None:
-        asked = {**session_settings(self.connection, self._timeouts), **self.settings}
-        conn.autocommit = True
-        try:
-            _set(conn, asked)
-            _try_set(conn, SERVER_SETTINGS)
-        except BaseException:
-            conn.close()
-            raise
-        conn.autocommit = False
-
-
-def _handled(cur: Any, handler: Callable[[Any], Any] | None) -> tuple[Any, Any]:
-    return (None if handler is None else handler(cur)), cur.description
+    @staticmethod
+    def summary(statement: str) -> str:
+        """Show a statement in one line, no quoted text in it."""
+        return summary(statement)
 
 
 def _set(conn: PgConnection, settings: Mapping[str, str]) -> None:
@@ -409,7 +251,3 @@ def _try_set(conn: PgConnection, settings: Mapping[str, str]) -> None:
             "WHERE current_setting(name, true) IS NOT NULL",
             [text for item in settings.items() for text in item],
         )
-
-
-def _let_time_out() -> None:
-    """Leave a connection attempt to its own time-out: it runs in a daemon thread, and nobody waits for it."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.names import TableName, listed
 from tradewind.operators.statements import words
-from tradewind.postgres.names import TableName, listed
 from tradewind.postgres.rows import RowReader
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 _STAGE = "pg_temp.tradewind_rows"
 
@@ -49,7 +49,7 @@ class InsertPlan:
             raise InvalidArgument(f"replace_index names {missing[0]!r}, which target_fields does not")
         return cls(TableName.parse(table), tuple(columns or ()), names)
 
-    def insert(self, session: PostgresSession, rows: Iterable[Sequence[Any]]) -> int:
+    def insert(self, session: LibpqSession, rows: Iterable[Sequence[Any]]) -> int:
         """Insert rows in the session's transaction.
 
         :return: the rows written

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import AccessDenied, NotFound
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult
 from tradewind.operators.tables.ledger import PRUNED_AT_ONCE, is_pruner, recalled, recorded, refuse_shape
-from tradewind.postgres.names import TableName
 from tradewind.postgres.rights import holds
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Ledger:
     :param days: how long entries are kept
     """
 
-    session: PostgresSession
+    session: LibpqSession
     name: TableName
     days: int
 

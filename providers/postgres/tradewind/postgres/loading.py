@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
+from tradewind.hooks.libpq.names import TableName, listed, literal
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.formats.csv.places import numbered
@@ -36,15 +37,14 @@ from tradewind.postgres.merging import (
     stage_statements,
 )
 from tradewind.postgres.messages import located
-from tradewind.postgres.names import TableName, listed, literal
 from tradewind.postgres.plain import PlainHead, suits
 from tradewind.postgres.rejects import CopiedBlocks
 from tradewind.postgres.rights import may_create, table_rights
 from tradewind.postgres.streams import Counted
 
 if TYPE_CHECKING:
+    from tradewind.hooks.libpq.session import LibpqSession
     from tradewind.postgres.binary import BinaryWriter
-    from tradewind.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Load(TableLoad[Table]):
 
     def __init__(
         self,
-        session: PostgresSession,
+        session: LibpqSession,
         name: TableName,
         ledger: TableName,
         ledger_days: int,

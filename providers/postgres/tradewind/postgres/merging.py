@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import DataError
+from tradewind.hooks.libpq.names import listed, quoted
 from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
 from tradewind.operators.tables.columns import ordinal_column
 from tradewind.operators.tables.load import Merged
 from tradewind.postgres.catalog import Table
-from tradewind.postgres.names import listed, quoted
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 STAGE = '"tradewind_stage"'
 
@@ -66,7 +66,7 @@ def lock_statement(table: Table) -> str:
 
 
 def merge(
-    session: PostgresSession,
+    session: LibpqSession,
     table: Table,
     columns: tuple[str, ...],
     key: tuple[str, ...],
@@ -110,7 +110,7 @@ def append_statement(table: Table, columns: tuple[str, ...]) -> str:
     )
 
 
-def _count_with_keys(session: PostgresSession, key: tuple[str, ...]) -> int:
+def _count_with_keys(session: LibpqSession, key: tuple[str, ...]) -> int:
     """Count the staged rows, and refuse a key that is NULL in one of them."""
     counts = ", ".join(f"count(*) FILTER (WHERE {quoted(name)} IS NULL)" for name in key)
     staged, *nulls = session.query(f"SELECT count(*), {counts} FROM {STAGE}")[0]
@@ -120,7 +120,7 @@ def _count_with_keys(session: PostgresSession, key: tuple[str, ...]) -> int:
     return int(staged)
 
 
-def _refuse_duplicates(session: PostgresSession, key: tuple[str, ...]) -> None:
+def _refuse_duplicates(session: LibpqSession, key: tuple[str, ...]) -> None:
     texts = ", ".join(f"{quoted(name)}::text" for name in key)
     rows = session.query(
         f"SELECT {texts}, count(*), count(*) OVER () FROM {STAGE} GROUP BY {listed(key)} HAVING count(*) > 1 LIMIT 3"
@@ -162,9 +162,7 @@ def _upsert_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ..
     )
 
 
-def _under_lock(
-    session: PostgresSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]
-) -> tuple[int, int]:
+def _under_lock(session: LibpqSession, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> tuple[int, int]:
     """Merge without an index that ON CONFLICT could use: nobody else may write meanwhile."""
     session.execute(lock_statement(table))
     _refuse_ambiguous(session, table, key, _same(key))
@@ -196,7 +194,7 @@ def _insert_statement(table: Table, columns: tuple[str, ...], key: tuple[str, ..
     )
 
 
-def _refuse_ambiguous(session: PostgresSession, table: Table, key: tuple[str, ...], same: str) -> None:
+def _refuse_ambiguous(session: LibpqSession, table: Table, key: tuple[str, ...], same: str) -> None:
     texts = ", ".join(f"s.{quoted(name)}::text" for name in key)
     rows = session.query(
         f"SELECT {texts}, count(*) FROM {STAGE} AS s JOIN {table.name.sql} AS t ON {same} "

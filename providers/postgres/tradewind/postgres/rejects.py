@@ -12,7 +12,7 @@ from tradewind.postgres.lines import ServerLines
 from tradewind.postgres.messages import located, server_text
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 
 class CopiedBlocks:
@@ -25,7 +25,7 @@ class CopiedBlocks:
     """
 
     def __init__(
-        self, session: PostgresSession, source: CsvInput, copy: str, move: Callable[[], object] | None = None
+        self, session: LibpqSession, source: CsvInput, copy: str, move: Callable[[], object] | None = None
     ) -> None:
         self._session = session
         self._name = source.name

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import CopyRequest, Mode
 from tradewind.operators.plan import Right
 from tradewind.postgres.catalog import Table
-from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
-    from tradewind.postgres.session import PostgresSession
+    from tradewind.hooks.libpq.session import LibpqSession
 
 _NEEDED: dict[Mode, tuple[str, ...]] = {
     "append": ("INSERT",),
@@ -30,7 +30,7 @@ SELECT coalesce(%(schema)s, current_schema()),
 """
 
 
-def table_rights(session: PostgresSession, table: Table, columns: Sequence[str], request: CopyRequest) -> list[Right]:
+def table_rights(session: LibpqSession, table: Table, columns: Sequence[str], request: CopyRequest) -> list[Right]:
     """Return the rights that a load needs to its table.
 
     :param session: the load's connection
@@ -51,7 +51,7 @@ def table_rights(session: PostgresSession, table: Table, columns: Sequence[str],
     return found
 
 
-def holds(session: PostgresSession, name: TableName, right: str) -> bool:
+def holds(session: LibpqSession, name: TableName, right: str) -> bool:
     """Say whether the role has a right to a whole table.
 
     :param session: the connection
@@ -61,7 +61,7 @@ def holds(session: PostgresSession, name: TableName, right: str) -> bool:
     return bool(session.query(_HELD, [name.sql, right])[0][0])
 
 
-def may_create(session: PostgresSession, name: TableName) -> Right:
+def may_create(session: LibpqSession, name: TableName) -> Right:
     """Say whether the role may make a table.
 
     :param session: the connection
@@ -71,7 +71,7 @@ def may_create(session: PostgresSession, name: TableName) -> Right:
     return Right("CREATE", f"schema {schema}", bool(held))
 
 
-def _holds_all(session: PostgresSession, name: TableName, right: str, columns: Sequence[str]) -> bool:
+def _holds_all(session: LibpqSession, name: TableName, right: str, columns: Sequence[str]) -> bool:
     if right not in _BY_COLUMN or not columns:
         return holds(session, name, right)
     values = {"table": name.sql, "right": right, "columns": list(columns)}

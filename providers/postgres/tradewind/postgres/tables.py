@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
@@ -16,13 +17,12 @@ from tradewind.operators.projection import Columns, Constant, Projecting
 from tradewind.operators.tables.ends import SqlTable, check_conn_id
 from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
 from tradewind.operators.tables.unloads import KEPT, Sessions
-from tradewind.postgres.names import TableName
 
 if TYPE_CHECKING:
+    from tradewind.hooks.libpq.session import LibpqSession
     from tradewind.hooks.work import Work
     from tradewind.postgres.hooks import PostgresHook
     from tradewind.postgres.loading import Load
-    from tradewind.postgres.session import PostgresSession
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class PostgresTable(_PostgresEnd, SqlTable):
     def _ledger_name(self) -> TableName:
         return TableName.parse(self.ledger) if self.ledger else TableName(LEDGER, TableName.parse(self.table).schema)
 
-    def _load(self, session: PostgresSession, reading: Reading, request: CopyRequest, progress: Progress) -> Load:
+    def _load(self, session: LibpqSession, reading: Reading, request: CopyRequest, progress: Progress) -> Load:
         from tradewind.postgres.loading import Load
 
         name = TableName.parse(self.table)
@@ -116,8 +116,8 @@ class PostgresTable(_PostgresEnd, SqlTable):
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
         """Find the table; its rows are read in one snapshot."""
+        from tradewind.hooks.libpq.names import listed
         from tradewind.postgres.catalog import existing_table
-        from tradewind.postgres.names import listed
         from tradewind.postgres.unloading import PostgresReading
 
         hook = self._connect()

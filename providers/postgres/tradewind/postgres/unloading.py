@@ -10,20 +10,20 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.errors import translated
+from tradewind.hooks.libpq.names import listed, literal, quoted
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
 from tradewind.operators.projection import Output, Projection
 from tradewind.operators.tables.unloads import CopyStream, RowsReading, Sessions
 from tradewind.operators.types import Arrays, spelling
 from tradewind.postgres.column_types import result_types
-from tradewind.postgres.errors import translated
 from tradewind.postgres.fields import type_sql
-from tradewind.postgres.names import listed, literal, quoted
 
 if TYPE_CHECKING:
+    from tradewind.hooks.libpq.session import LibpqSession, Parameters
     from tradewind.hooks.work import Work
     from tradewind.postgres.hooks import PostgresHook
-    from tradewind.postgres.session import Parameters, PostgresSession
 
 # Python codec -> the server's name: https://www.postgresql.org/docs/current/multibyte.html
 _ENCODINGS = {
@@ -81,7 +81,7 @@ class PostgresReading(RowsReading):
         isolation: str = "REPEATABLE READ",
         projection: Projection | None = None,
         estimate: int | None = None,
-        sessions: Sessions[PostgresSession] | None = None,
+        sessions: Sessions[LibpqSession] | None = None,
     ) -> None:
         self._hook = hook
         self._sessions = sessions or Sessions(lambda: hook.session(work))
@@ -133,7 +133,7 @@ class PostgresReading(RowsReading):
         """Stop the query in the server."""
         self._hook.cancel()
 
-    def _begin(self, session: PostgresSession) -> str:
+    def _begin(self, session: LibpqSession) -> str:
         """Begin the transaction; return the query with its values in it, for COPY binds none."""
         session.execute(f"SET TRANSACTION ISOLATION LEVEL {self._isolation} READ ONLY")
         settings = ", ".join(f"set_config({literal(name)}, {literal(to)}, true)" for name, to in _SETTINGS.items())
@@ -144,7 +144,7 @@ class PostgresReading(RowsReading):
                 text = cur.mogrify(self._sql, self._parameters).decode(_python_encoding(session))
         return text if self._projection is None else self._projected(session, text, self._projection)
 
-    def _projected(self, session: PostgresSession, query: str, projection: Projection) -> str:
+    def _projected(self, session: LibpqSession, query: str, projection: Projection) -> str:
         """Return a query that gives the columns that are wanted; the order of the rows stays."""
         with session.conn.cursor() as cur, translated(self._name):
             cur.execute(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0")
@@ -170,13 +170,13 @@ class PostgresReading(RowsReading):
         return self.stream
 
 
-def _end(session: PostgresSession, stack: ExitStack) -> None:
+def _end(session: LibpqSession, stack: ExitStack) -> None:
     # Nothing was written: closing is enough, and a connection in any state can be closed.
     session.close()
     stack.pop_all()
 
 
-def _python_encoding(session: PostgresSession) -> str:
+def _python_encoding(session: LibpqSession) -> str:
     from psycopg2.extensions import encodings
 
     return str(encodings[session.conn.encoding])

@@ -97,12 +97,18 @@ def known(option: str) -> bool:
     return True
 
 
-def libpq_options(connection: Connection, overrides: Mapping[str, Any], database: str | None) -> dict[str, Any]:
+def libpq_options(
+    connection: Connection,
+    overrides: Mapping[str, Any],
+    database: str | None,
+    hook_keys: frozenset[str] = HOOK_KEYS,
+) -> dict[str, Any]:
     """Make the options to connect with.
 
     :param connection: Airflow's connection; what its own fields leave empty may stand in its extra
     :param overrides: options that win over the connection's extra
     :param database: a database that wins over the connection's
+    :param hook_keys: keys of the extra that mean something to the hook, and nothing to libpq
     :return: the options by libpq's names, the password among them
     :raises InvalidArgument: for a key that neither libpq nor the hook knows
     """
@@ -112,8 +118,8 @@ def libpq_options(connection: Connection, overrides: Mapping[str, Any], database
         if known(name):
             if value is not None and value != "":
                 options[name] = _text(name, value)
-        elif name not in HOOK_KEYS and not name.startswith("extra__"):
-            raise InvalidArgument(_unknown(name, connection.conn_id))
+        elif name not in hook_keys and not name.startswith("extra__"):
+            raise InvalidArgument(_unknown(name, connection.conn_id, hook_keys))
     fields = {
         "host": connection.host,
         "port": connection.port,
@@ -217,8 +223,8 @@ def _text(name: str, value: Any) -> Any:
     raise InvalidArgument(f"libpq option {name} must be a text or a number, not {type(value).__name__}")
 
 
-def _unknown(name: str, conn_id: str | None) -> str:
-    hint = _near(name, [*filter(known, SUGGESTED), *sorted(HOOK_KEYS)])
+def _unknown(name: str, conn_id: str | None, hook_keys: frozenset[str]) -> str:
+    hint = _near(name, [*filter(known, SUGGESTED), *sorted(hook_keys)])
     return f"connection {conn_id} has an unknown option {name!r}{hint or ': see libpq parameter key words'}"
 
 

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from tradewind.postgres.cancel import CancelRequest
-from tradewind.postgres.errors import QueryCancelled, translated
+from tradewind.hooks.libpq.cancel import CancelRequest
+from tradewind.hooks.libpq.errors import QueryCancelled, translated
 
 if TYPE_CHECKING:
     from psycopg2 import sql
@@ -71,7 +71,7 @@ def interruptible(call: Callable[[], T], stop: Callable[[], None]) -> T:
             done.set()
 
     try:
-        threading.Thread(target=run, name="tradewind-postgres", daemon=True).start()
+        threading.Thread(target=run, name="tradewind-libpq", daemon=True).start()
         done.wait()
     except BaseException:
         stop()
@@ -81,7 +81,7 @@ def interruptible(call: Callable[[], T], stop: Callable[[], None]) -> T:
     return outcome[0]
 
 
-class PostgresSession:
+class LibpqSession:
     """A connection in one transaction: it is committed when asked to, and rolled back when anything fails.
 
     :param conn: a connection of psycopg2
@@ -255,7 +255,7 @@ class PostgresSession:
     def _ask_to_cancel(self) -> None:
         deadline = time.monotonic() + CANCEL_PATIENCE
         while not self._idle.is_set() and (left := deadline - time.monotonic()) > 0:
-            request = threading.Thread(target=self._request.send, name="tradewind-postgres-cancel", daemon=True)
+            request = threading.Thread(target=self._request.send, name="tradewind-libpq-cancel", daemon=True)
             request.start()
             request.join(left)
             self._idle.wait(min(_ASK_AGAIN, left))
