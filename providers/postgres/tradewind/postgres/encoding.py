@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from tradewind.operators.formats.parquet.arrow import constant, pyarrow
+from tradewind.operators.formats.parquet.arrow import as_binary, constant, pyarrow
 
 Pieces = list[Any]
 """Arrays of binary, one after the other in each record; a NULL has its mark in the first one and nothing after it."""
@@ -196,11 +196,9 @@ def documents(column: Any) -> Pieces:
 def _plain(column: Any) -> Any:
     """Return texts or bytes of any kind as binary."""
     pa = pyarrow()
-    if pa.types.is_binary(column.type) or pa.types.is_string(column.type):
-        return column.cast(pa.binary())
     if pa.types.is_null(column.type) or str(column.type) == "string_view":
-        return column.cast(pa.string()).cast(pa.binary())
-    return column.cast(pa.binary())
+        column = column.cast(pa.string())
+    return as_binary(column)
 
 
 def _without_nulls(plain: Any) -> Any:

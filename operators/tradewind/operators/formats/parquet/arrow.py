@@ -56,6 +56,19 @@ def nothing(kind: Any) -> Any:
     return pyarrow().nulls(1, kind)[0]
 
 
+def as_binary(column: Any, *, large: bool = False) -> Any:
+    """Cast an array of bytes or texts to ``binary``.
+
+    :param column: the array
+    :param large: whether to cast to ``large_binary``
+    """
+    pa = pyarrow()
+    if column.offset and pa.types.is_fixed_size_binary(column.type):
+        # pyarrow 16, which Airflow 2.10's constraints have, reads beyond the memory of a slice: copy it.
+        column = pa.concat_arrays([column, column.slice(0, 0)])
+    return column.cast(pa.large_binary() if large else pa.binary())
+
+
 def column_type(kind: Any, *, uuid: bool = False) -> ColumnType:
     """Return the type of a column of Parquet.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
-from tradewind.operators.formats.parquet.arrow import constant, nothing, pyarrow
+from tradewind.operators.formats.parquet.arrow import as_binary, constant, nothing, pyarrow
 from tradewind.operators.formats.parquet.reading import MOST_ROWS, ParquetFile
 from tradewind.operators.formats.values import braces, json_text, scalar_text
 from tradewind.operators.types import Arrays, ColumnType, Spelling, spelling
@@ -180,7 +180,7 @@ def _hex(array: Any, mark: str = "\\x") -> Any:
     """Write bytes as hex digits: those of all values at once, then the offsets doubled."""
     pa = pyarrow()
     pc = pa.compute
-    valid, whole = pc.is_valid(array), pc.fill_null(array.cast(pa.large_binary()), constant(b"", "large_binary"))
+    valid, whole = pc.is_valid(array), pc.fill_null(as_binary(array, large=True), constant(b"", "large_binary"))
     _, offsets, data = whole.buffers()
     size = len(whole)
     ends = pa.Array.from_buffers(pa.int64(), size + 1, [None, offsets], offset=whole.offset)
@@ -194,6 +194,6 @@ def _hex(array: Any, mark: str = "\\x") -> Any:
 def _uuids(array: Any) -> Any:
     pa = pyarrow()
     pc = pa.compute
-    digits = _hex(array.cast(pa.binary()), "")
+    digits = _hex(as_binary(array), "")
     pieces = [pc.utf8_slice_codeunits(digits, *cut) for cut in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
     return pc.binary_join_element_wise(*pieces, constant("-", "large_string"))
