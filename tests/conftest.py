@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.operators.fix_trees",
     "tests.fix_postgres",
     "tests.fix_mysql",
+    "tests.fix_snowflake",
     "tests.fix_tables",
     "tests.copy.fix_people",
     "tests.fix_proxy",

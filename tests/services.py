@@ -45,6 +45,11 @@ def s3() -> str | None:
     return "moto" if find_spec("moto") else None
 
 
+def snowflake() -> str | None:
+    """Say where a Snowflake would come from, None where there is none."""
+    return "fakesnow" if shutil.which("uv") else None
+
+
 def pyarrow() -> Any:
     """Return the module that Parquet needs; without it the test is skipped, or fails where all is required."""
     try:
@@ -57,4 +62,10 @@ def pyarrow() -> Any:
 
 def found() -> dict[str, str | None]:
     """List the services by name, each with where it comes from."""
-    return {"postgres": postgres(), "mysql": mysql(), "s3": s3(), "bash": shutil.which("bash")}
+    return {
+        "postgres": postgres(),
+        "mysql": mysql(),
+        "s3": s3(),
+        "snowflake": snowflake(),
+        "bash": shutil.which("bash"),
+    }

@@ -30,6 +30,7 @@ TRIGGER = "airflow.triggers.base"
 BASE = {
     "tradewind.mysql.hooks": DB_API,  # a SQL hook has to extend DbApiHook,
     "tradewind.postgres.hooks": DB_API,
+    "tradewind.snowflake.hooks": DB_API,
     "tradewind.hooks.libpq.hooks": DB_API,
     "tradewind.sensors.triggers": TRIGGER,  # a trigger BaseTrigger: their cost is Airflow's own
     "tradewind.amazon.s3.triggers": TRIGGER,

@@ -11,7 +11,18 @@ import pytest
 from tests.test_layout import MODULES, ROOT
 
 ABOVE = {"hooks": 0, "sensors": 1, "operators": 2, "local": 4, "mwaa": 5}
-DRIVERS = {"boto3", "botocore", "psycopg2", "pymysql", "smart_open", "zstandard", "pyarrow", "moto", "pandas"}
+DRIVERS = {
+    "boto3",
+    "botocore",
+    "psycopg2",
+    "pymysql",
+    "snowflake",
+    "smart_open",
+    "zstandard",
+    "pyarrow",
+    "moto",
+    "pandas",
+}
 
 
 def part(module: str) -> str:

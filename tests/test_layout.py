@@ -53,6 +53,7 @@ def test_entry_points_resolve() -> None:
         "tradewind.amazon.provider_info",
         "tradewind.mysql.provider_info",
         "tradewind.postgres.provider_info",
+        "tradewind.snowflake.provider_info",
     }
     for point in ours:
         assert callable(point.load())

@@ -1,21 +1,23 @@
-"""SQL text in statements, by the lexical rules of PostgreSQL or of MySQL.
+"""SQL text in statements, by the lexical rules of PostgreSQL, of MySQL or of Snowflake.
 
 Semicolons within comments, quotes of every kind and the bodies of routines end no statement.
 PostgreSQL: https://www.postgresql.org/docs/current/sql-syntax-lexical.html (nested comments, dollar quotes,
 parentheses of ``CREATE RULE``, ``BEGIN ATOMIC``).
 MySQL: https://dev.mysql.com/doc/refman/8.4/en/language-structure.html (backslashes in texts, backticks, ``#``,
 ``--`` with a space after it, ``/*! code */``, compound statements).
+Snowflake: https://docs.snowflake.com/en/sql-reference/data-types-text (backslashes, ``$$``) and
+https://docs.snowflake.com/en/developer-guide/snowflake-scripting/blocks (``//``, blocks; BEGIN as a transaction).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from tradewind.hooks.errors import InvalidArgument
 
-Rules = Literal["postgres", "mysql"]
+Rules = Literal["postgres", "mysql", "snowflake"]
 Kind = Literal["space", "comment", "text", "name", "word", "end", "other"]
 
 _POSTGRES = re.compile(
@@ -48,7 +50,23 @@ _MYSQL = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_LEXEMES = {"postgres": _POSTGRES, "mysql": _MYSQL}
+# What stands unquoted after file:// or @ may hold two slashes, which are a comment elsewhere.
+_SNOWFLAKE = re.compile(
+    r"""
+    (?P<space>\s+)
+  | (?P<comment>--[^\r\n]* | //[^\r\n]* | /\*.*?(?:\*/|\Z))
+  | (?P<block>(?!))
+  | (?P<text>'(?:[^'\\]|''|\\.)*(?:'|\\?\Z))
+  | (?P<name>"(?:[^"]|"")*(?:"|\Z))
+  | \$(?P<tag>)\$
+  | (?P<other>[fF][iI][lL][eE]://[^\s;']* | @[\w.%~$/=+-]+)
+  | (?P<word>\$?[^\W\d][\w$]*)
+  | (?P<end>;)
+  | (?P<_other>\d[\w.$]*|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_LEXEMES = {"postgres": _POSTGRES, "mysql": _MYSQL, "snowflake": _SNOWFLAKE}
 _BLOCK = re.compile(r"/\*|\*/")
 
 
@@ -70,7 +88,7 @@ def lex(sql: str, rules: Rules = "postgres") -> Iterator[tuple[Kind, str]]:
             closing = sql.find(match.group(), match.end())
             kind, end = "text", len(sql) if closing < 0 else closing + len(match.group())
         else:
-            kind, end = match.lastgroup, match.end()  # type: ignore[assignment]
+            kind, end = match.lastgroup.lstrip("_"), match.end()  # type: ignore[assignment, union-attr]
         yield kind, sql[at:end]
         at = end
 
@@ -85,7 +103,7 @@ def split(sql: str, rules: Rules = "postgres") -> list[str]:
     """
     statements: list[str] = []
     current: list[str] = []
-    make = _Depth if rules == "postgres" else _Compound
+    make = _NESTING[rules]
     depth = make()
     filled = False
     for kind, text in lex(sql, rules):
@@ -200,6 +218,70 @@ class _Compound:
         """Tell a loop or an IF from the functions IF() and REPEAT(), from FOR EACH ROW and from IF NOT EXISTS."""
         first = self.blocks == 0 and (word in ("WHILE", "LOOP") or (self._before == ")" and word != "FOR"))
         return first or self._before in self._STARTS
+
+
+class _Scripting:
+    """How deep in a block of Snowflake Scripting, or in the body of a procedure or task, a statement is.
+
+    ``BEGIN`` alone, or before ``TRANSACTION``, ``WORK`` and ``NAME``, begins a transaction and no block.
+    """
+
+    _STARTS = frozenset(("THEN", "ELSE", "DO", "LOOP", "REPEAT", "BEGIN", ";"))
+    _BLOCKS = frozenset(("IF", "FOR", "WHILE", "LOOP"))
+    _NO_BLOCK: Mapping[str, frozenset[str]] = {
+        "BEGIN": frozenset((";", "TRANSACTION", "WORK", "NAME")),
+        "REPEAT": frozenset("("),  # the function
+    }
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self._before = ""
+        self._declaring = False
+        self._begun = ""
+
+    @property
+    def is_zero(self) -> bool:
+        return self.blocks <= 0
+
+    def see(self, kind: Kind, text: str) -> None:
+        word = text.upper() if kind in ("word", "end") else "?"
+        if self._begun and text.upper() not in self._NO_BLOCK[self._begun]:
+            self.blocks += 1
+        self._begun = ""
+        if self.blocks == 0:
+            self._outside(word)
+        else:
+            self._inside(word)
+        self._before = word
+
+    def _outside(self, word: str) -> None:
+        if self._before not in ("", "AS"):
+            return
+        if word == "DECLARE":
+            self.blocks, self._declaring = 1, True
+        elif word == "BEGIN":
+            self._begun = word
+
+    def _inside(self, word: str) -> None:
+        if word == "END":
+            self.blocks -= 1
+        elif word == "CASE":
+            self.blocks += self._before != "END"
+        elif word == "BEGIN" and self._declaring and self.blocks == 1:
+            self._declaring = False
+        elif self._before not in self._STARTS or (self._declaring and self.blocks == 1):
+            return
+        elif word in self._NO_BLOCK:
+            self._begun = word
+        elif word in self._BLOCKS:
+            self.blocks += 1
+
+
+_NESTING: dict[Rules, type[_Depth | _Compound | _Scripting]] = {
+    "postgres": _Depth,
+    "mysql": _Compound,
+    "snowflake": _Scripting,
+}
 
 
 def _end_of_comment(sql: str, at: int) -> int:

@@ -1,0 +1,1 @@
+"""A Snowflake that executes what it is given, on fakesnow: run by a Python environment of its own."""
