@@ -13,5 +13,6 @@ pytest_plugins = [
     "tests.fix_proxy",
     "tests.fix_stage",
     "tests.fix_s3",
+    "tests.redshift.fix_standin",
     "tests.fix_up",
 ]

@@ -32,6 +32,7 @@ BASE = {
     "tradewind.postgres.hooks": DB_API,
     "tradewind.snowflake.hooks": DB_API,
     "tradewind.hooks.libpq.hooks": DB_API,
+    "tradewind.amazon.redshift.hooks": DB_API,
     "tradewind.sensors.triggers": TRIGGER,  # a trigger BaseTrigger: their cost is Airflow's own
     "tradewind.amazon.s3.triggers": TRIGGER,
 }

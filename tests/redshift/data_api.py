@@ -9,6 +9,7 @@ break calls: before they are heard of, or after they have done their work.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import re
@@ -102,6 +103,19 @@ class Result:
     count: int
 
 
+@dataclass
+class Session:
+    """A session that is kept alive.
+
+    :param connection: the connection of its statements
+    :param seconds: how long it may be idle
+    """
+
+    connection: Any
+    seconds: float
+    idle_since: float = 0.0
+
+
 class DataApi:
     """The service's state and its operations.
 
@@ -123,6 +137,8 @@ class DataApi:
         self.tokens: dict[str, tuple[float, str]] = {}
         self.calls: Counter[str] = Counter()
         self.denied: set[str] = set()
+        self.sessions: dict[str, Session] = {}
+        self.strict_sessions = False
         self.before: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None
 
     def answer(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,13 +175,15 @@ class DataApi:
             raise Refused("ValidationException", "Either ClusterIdentifier or WorkgroupName must be specified")
         if request.get("ClusterIdentifier") == "none":
             raise Refused("ValidationException", "Redshift endpoint doesn't exist in this region.")
+        if request.get("SessionId") and self.strict_sessions and request["SessionId"] not in self.sessions:
+            raise Refused("ValidationException", "Session is not available.")
         token = request.get("ClientToken")
         with self.lock:
             made_at, id = self.tokens.get(token or "", (0.0, ""))
             if token and time.time() - made_at < TOKEN_SECONDS:
                 return self._submitted(self.statements[id])
             statement = Statement(str(uuid.uuid4()), list(sqls), dict(request))
-            if request.get("SessionKeepAliveSeconds"):
+            if request.get("SessionKeepAliveSeconds") and not request.get("SessionId"):
                 statement.request = {**request, "SessionId": str(uuid.uuid4())}
             self.statements[statement.id] = statement
             if token:
@@ -209,9 +227,16 @@ class DataApi:
                 f"Could not cancel a query that is already in {statement.status} state with ID: {statement.id}",
             )
         statement.aborted = True
-        if statement.connection is not None:
-            statement.connection.cancel()
+        if statement.pid:
+            self._cancel(statement.pid)
         return {"Status": True}
+
+    def _cancel(self, pid: int) -> None:
+        """Cancel by another session: psycopg2's own cancel holds the interpreter's lock, and the proxy may be here."""
+        import psycopg2
+
+        with contextlib.closing(psycopg2.connect(self.dsn)) as other, other.cursor() as cursor:
+            cursor.execute("SELECT pg_cancel_backend(%s)", [pid])
 
     def listing(self, request: Mapping[str, Any]) -> dict[str, Any]:
         status = request.get("Status", "FINISHED")
@@ -256,15 +281,17 @@ class DataApi:
         import psycopg2
         from psycopg2.extensions import QueryCanceledError
 
+        if (session := self.sessions.get(statement.request.get("SessionId") or "")) is not None:
+            session.idle_since = 0.0
         try:
             statement.status = "PICKED"
             time.sleep(self.delay)
-            connection = psycopg2.connect(self.dsn)
+            connection = self._connection(statement)
             statement.connection, statement.pid = connection, connection.info.backend_pid
             statement.status = "STARTED"
             if statement.aborted:
                 raise QueryCanceledError
-            with connection, connection.cursor() as cursor:
+            with self._transaction(statement, connection), connection.cursor() as cursor:
                 for sql in statement.sqls:
                     statement.results.append(_execute(cursor, sql, statement.request.get("Parameters")))
             status = "FINISHED"
@@ -274,10 +301,44 @@ class DataApi:
             statement.error = "ERROR: " + str(error).splitlines()[0].removeprefix("ERROR:").strip()
             status = "FAILED"
         finally:
-            if statement.connection is not None:
-                statement.connection.close()
+            self._release(statement)
         statement.updated = time.time()
         statement.status = status
+
+    def _connection(self, statement: Statement) -> Any:
+        """Connect, or take the connection of the statement's session."""
+        import psycopg2
+
+        session = statement.request.get("SessionId")
+        kept = self.sessions.get(session or "")
+        if kept is not None:
+            return kept.connection
+        connection = psycopg2.connect(self.dsn)
+        if session and statement.request.get("SessionKeepAliveSeconds"):
+            connection.autocommit = True  # BEGIN and COMMIT are statements of the session's
+            self.sessions[session] = Session(connection, statement.request["SessionKeepAliveSeconds"])
+        return connection
+
+    def _transaction(self, statement: Statement, connection: Any) -> Any:
+        return contextlib.nullcontext() if statement.request.get("SessionId") in self.sessions else connection
+
+    def _release(self, statement: Statement) -> None:
+        """Close the connection, that of a session once it has been idle for its time."""
+        session = self.sessions.get(statement.request.get("SessionId") or "")
+        if session is None:
+            if statement.connection is not None:
+                statement.connection.close()
+            return
+        session.idle_since = time.monotonic()
+        timer = threading.Timer(session.seconds, self._expire, [statement.request["SessionId"], session.idle_since])
+        timer.daemon = True
+        timer.start()
+
+    def _expire(self, id: str, idle_since: float) -> None:
+        session = self.sessions.get(id)
+        if session is not None and session.idle_since == idle_since:
+            del self.sessions[id]
+            session.connection.close()
 
 
 def _execute(cursor: Any, sql: str, parameters: Sequence[Mapping[str, str]] | None) -> Result:
@@ -289,7 +350,14 @@ def _execute(cursor: Any, sql: str, parameters: Sequence[Mapping[str, str]] | No
     if cursor.description is None:
         return Result([], [], max(cursor.rowcount, 0))
     columns = [
-        {"name": each.name, "label": each.name, "typeName": TYPES.get(each.type_code, "varchar"), "nullable": 1}
+        {
+            "name": each.name,
+            "label": each.name,
+            "typeName": TYPES.get(each.type_code, "varchar"),
+            "nullable": 1,
+            "precision": each.precision if each.precision and each.precision < 65535 else 0,
+            "scale": each.scale if each.precision and each.precision < 65535 else 0,
+        }
         for each in cursor.description
     ]
     rows = cursor.fetchall()

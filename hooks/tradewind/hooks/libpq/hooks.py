@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
@@ -35,8 +36,9 @@ class LibpqHook(DbApiHook):
 
     supports_autocommit = True
     supports_executemany = True
-    hook_keys = HOOK_KEYS
+    hook_keys: ClassVar[frozenset[str]] = HOOK_KEYS
     """Keys of the connection's extra that are none of libpq."""
+    session_type: ClassVar[type[LibpqSession]] = LibpqSession
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class LibpqHook(DbApiHook):
             self.work = work
         conn, secrets = self._connect()
         conn.autocommit = autocommit
-        session = LibpqSession(conn, self.describe(), secrets)
+        session = self.session_type(conn, self.describe(), secrets)
         self._sessions.add(session)
         try:
             yield session
@@ -192,7 +194,7 @@ class LibpqHook(DbApiHook):
         options = self.with_credentials(self.connect_options())
         factory = cursor_factory(self.connection_extra.get("cursor"))
         secrets = tuple(str(options[name]) for name in ("password", "sslpassword") if options.get(name))
-        with translated(self.describe(), secrets):
+        with self.translated(secrets):
             conn: PgConnection = interruptible(
                 lambda: psycopg2.connect(cursor_factory=factory, **options), _let_time_out
             )
@@ -204,6 +206,13 @@ class LibpqHook(DbApiHook):
                 raise
             conn.autocommit = False
         return conn, secrets
+
+    def translated(self, secrets: tuple[str, ...]) -> AbstractContextManager[None]:
+        """Raise the driver's errors in the block as Tradewind's.
+
+        :param secrets: texts that must not appear in messages
+        """
+        return translated(self.describe(), secrets)
 
     def connect_options(self) -> dict[str, Any]:
         """Return what is handed to libpq, the password among it: never log it."""

@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tradewind.hooks.libpq.cancel import CancelRequest
@@ -245,8 +246,12 @@ class LibpqSession:
             finally:
                 self._idle.set()
 
-        with translated(self.describe, self._secrets):
+        with self.translated():
             return interruptible(run, self.cancel)
+
+    def translated(self) -> AbstractContextManager[None]:
+        """Raise the driver's errors in the block as Tradewind's."""
+        return translated(self.describe, self._secrets)
 
     def _refuse_cancelled(self) -> None:
         if self.cancelled:

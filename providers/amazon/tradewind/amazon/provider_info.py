@@ -18,7 +18,7 @@ def get_provider_info() -> dict[str, Any]:
     info: dict[str, Any] = {
         "package-name": "tradewind-amazon",
         "name": "Tradewind Amazon",
-        "description": "Amazon S3 and the Redshift Data API.",
+        "description": "Amazon S3 and Amazon Redshift.",
         "versions": ["0.1.0"],
     }
     try:
@@ -26,5 +26,6 @@ def get_provider_info() -> dict[str, Any]:
     except PackageNotFoundError:
         info["connection-types"] = [
             {"hook-class-name": "tradewind.amazon.hooks.AwsHook", "connection-type": "aws"},
+            {"hook-class-name": "tradewind.amazon.redshift.hooks.RedshiftSQLHook", "connection-type": "redshift"},
         ]
     return info

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.amazon.redshift.clusters import Change, check_reachable
 from tradewind.amazon.redshift.data import RedshiftDataHook, Warehouse
+from tradewind.amazon.redshift.errors import PASSING
 from tradewind.amazon.redshift.sensors import RedshiftClusterSensor
 from tradewind.amazon.redshift.values import Parameters, parameter_list
 from tradewind.hooks.compat import Context
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument, PermanentError, TimedOut, TradewindError
 from tradewind.operators.jobs.job import Job
 from tradewind.operators.jobs.operators import JobOperator
+from tradewind.operators.sql import SqlOperator
 from tradewind.operators.statements import split, summary
 
 if TYPE_CHECKING:
+    from tradewind.amazon.redshift.hooks import RedshiftSQLHook
     from tradewind.amazon.redshift.triggers import RedshiftDataTrigger
     from tradewind.sensors.pace import Pace
 
@@ -30,13 +32,6 @@ REFUSED_SECONDS = 150.0
 """How long a request is repeated that the service refuses for the cluster's state."""
 REFUSED_PAUSE = 15.0
 """Seconds between two such requests."""
-
-_PASSING = re.compile(
-    r"serializable isolation violation|deadlock detected|could not connect|connection .*(closed|lost|reset)"
-    r"|server closed|cluster is (restarting|resizing|paused)|too many connections|restarting",
-    re.IGNORECASE,
-)
-"""What statements fail of that may run the next time."""
 
 
 class RedshiftDataOperator(JobOperator):
@@ -188,7 +183,7 @@ class RedshiftDataOperator(JobOperator):
 
     def failure(self, service: RedshiftDataHook, job: Job) -> TradewindError:
         """Say why the SQL failed."""
-        kind = ConnectionFailed if _PASSING.search(job.reason) else PermanentError
+        kind = ConnectionFailed if PASSING.search(job.reason) else PermanentError
         return kind(f"{service.describe(job)} failed: {job.reason.removeprefix('ERROR: ')}")
 
     def on_kill(self) -> None:
@@ -227,6 +222,58 @@ class RedshiftDataOperator(JobOperator):
                 f"sql has {len(statements)} statements, the Data API takes {MOST_STATEMENTS}: use several tasks"
             )
         return statements
+
+
+class RedshiftSQLOperator(SqlOperator):
+    """Run SQL in Redshift over the wire, in one transaction; a kill of the task cancels it in the server.
+
+    Further arguments are those of :class:`tradewind.operators.sql.SqlOperator`.
+
+    :param sql: a text, a list of texts, or the name of a ``.sql`` file
+    :param redshift_conn_id: another name for ``conn_id``
+    :param aws_conn_id: the connection that asks IAM for credentials, None for the default credential chain
+    :param statement_timeout: how long one statement may run, in seconds
+    :param runtime_parameters: parameters of the session by name, as ``{"query_group": "loads"}``
+    """
+
+    template_fields: Sequence[str] = (*SqlOperator.template_fields, "aws_conn_id", "runtime_parameters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        **SqlOperator.template_fields_renderers,
+        "sql": "postgresql",
+        "runtime_parameters": "json",
+    }
+    default_conn_id = "redshift_default"
+
+    def __init__(
+        self,
+        *,
+        sql: str | Sequence[str],
+        conn_id: str | None = None,
+        redshift_conn_id: str | None = None,
+        aws_conn_id: str | None = "aws_default",
+        statement_timeout: float | None = None,
+        runtime_parameters: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if conn_id and redshift_conn_id and conn_id != redshift_conn_id:
+            raise InvalidArgument(f"conn_id {conn_id!r} and redshift_conn_id {redshift_conn_id!r} differ: give one")
+        super().__init__(sql=sql, conn_id=conn_id or redshift_conn_id, **kwargs)
+        self.aws_conn_id = aws_conn_id
+        self.statement_timeout = statement_timeout
+        self.runtime_parameters = runtime_parameters
+
+    def get_hook(self) -> RedshiftSQLHook:
+        """Make the hook, with the rendered arguments."""
+        from tradewind.amazon.redshift.hooks import RedshiftSQLHook
+
+        return RedshiftSQLHook(
+            self.conn_id,
+            aws_conn_id=self.aws_conn_id,
+            database=self.database,
+            statement_timeout=self.statement_timeout,
+            settings=self.runtime_parameters,
+            **(self.hook_params or {}),
+        )
 
 
 class ClusterChange(RedshiftClusterSensor):
