@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tradewind.local import interpreter
+from tradewind.local import constraints, interpreter
+from tradewind.local.constraints import constrains_itself
 from tradewind.local.errors import InstallFailed, InvalidInput
 from tradewind.local.interpreter import Installation, own_packages
 from tradewind.local.versions import VERSIONS, Version, version
@@ -37,7 +38,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setattr(interpreter, "CONSTRAINTS", address + "/{airflow}-{python}.txt")
+    monkeypatch.setattr(constraints, "PUBLISHED", address + "/{airflow}-{python}.txt")
     yield folder
     server.shutdown()
     server.server_close()
@@ -46,7 +47,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interpreter, "CONSTRAINTS", "http://127.0.0.1:9/{airflow}-{python}.txt")
+    monkeypatch.setattr(constraints, "PUBLISHED", "http://127.0.0.1:9/{airflow}-{python}.txt")
 
 
 def installation(
@@ -140,11 +141,8 @@ def test_the_key_follows_the_content(tmp_path: Path) -> None:
         ("--constraint=c.txt", False),
     ],
 )
-def test_constraints_are_left_away_where_mwaa_leaves_them_away(tmp_path: Path, line: str, alone: bool) -> None:
-    given = tmp_path / "constraints.txt"
-    given.touch()
-
-    assert installation(f"six\n{line}\n", given).constrains_itself() is alone
+def test_constraints_are_left_away_where_mwaa_leaves_them_away(line: str, alone: bool) -> None:
+    assert constrains_itself(f"six\n{line}\n") is alone
 
 
 def test_what_uv_refuses_is_told_and_nothing_is_left(tmp_path: Path, cache: Path) -> None:

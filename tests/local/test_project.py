@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tradewind.local.archive import unpack
 from tradewind.local.errors import InvalidInput
-from tradewind.local.project import Project, pack, unpack
+from tradewind.local.project import Project, pack
 from tradewind.local.s3 import S3Server
 from tradewind.local.state import State
 from tradewind.local.sync import Sync

@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,18 +16,15 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from tradewind.local.errors import InstallFailed, InvalidInput, OutOfSpace
-from tradewind.local.state import cache_folder, write_private
+from tradewind.local import uv
+from tradewind.local.constraints import Unreachable, constrains_itself
+from tradewind.local.constraints import find as find_constraints
+from tradewind.local.errors import InstallFailed
+from tradewind.local.state import cache_folder
 from tradewind.local.versions import Version
 
-CONSTRAINTS = "https://raw.githubusercontent.com/apache/airflow/constraints-{airflow}/constraints-{python}.txt"
-DOWNLOAD_TIMEOUT = 5.0
-INSTALL_TIMEOUT = 30 * 60
 PROVIDERS = ("amazon", "postgres")
 """Official providers that MWAA's images have and that a plain Airflow lacks."""
-
-OWN_CONSTRAINT = re.compile(r"-c |--constraint ")
-"""What makes MWAA leave its own constraints away, searched for in every line, comments and names included."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,6 @@ class Installation:
         self.tell = tell
         self.plugins = plugins
         self.cache = cache_folder()
-        self.uv = uv_program()
         self.python = self._find_python()
         self.constraints = self._find_constraints(constraints)
         self.own = list(own_packages())
@@ -141,7 +135,7 @@ class Installation:
         """Return MWAA's Python for this version where the machine has it, else the running one, and say so."""
         wanted = self.version.python
         found = subprocess.run(
-            [self.uv, "python", "find", "--no-python-downloads", "--no-project", "--system", wanted],
+            [uv.program(), "python", "find", "--no-python-downloads", "--no-project", "--system", wanted],
             capture_output=True,
             text=True,
             cwd="/",
@@ -157,27 +151,14 @@ class Installation:
         return sys.executable
 
     def _find_constraints(self, given: Path | None) -> Path | None:
-        if given is not None:
-            if not given.is_file():
-                raise InvalidInput(f"there is no constraints file {given}")
-            return given
-        kept = self.cache / "constraints" / f"{self.version.airflow}-{self.version.python}.txt"
-        if kept.exists():
-            return kept
-        url = CONSTRAINTS.format(airflow=self.version.airflow, python=self.version.python)
         try:
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as answer:  # noqa: S310 - a constant
-                text = answer.read().decode()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
+            return find_constraints(self.version, given)
+        except Unreachable as error:
             self.tell(
-                f"Airflow's constraints cannot be downloaded ({reason}): taking packages as they were on "
+                f"Airflow's constraints cannot be downloaded ({error}): taking packages as they were on "
                 f"{self.version.newer_than} instead; --constraints FILE gives MWAA's"
             )
             return None
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_private(kept, text)
-        return kept
 
     def _install(self, folder: Path, python: Path) -> None:
         self._run("venv", "--quiet", "--no-project", "--python", self.python, str(folder), what="the environment")
@@ -193,12 +174,10 @@ class Installation:
             wanted.write_text(self._localised())
             pinned = folder / "airflow.txt"
             pinned.write_text(f"{airflow}\n")
-            bounds = ["--constraints", str(pinned), *([] if self.constrains_itself() else self._bounds(folder))]
+            bounds = ["--constraints", str(pinned)]
+            if not constrains_itself(self.requirements):
+                bounds += self._bounds(folder)
             self._run(*pip, *bounds, "--requirements", str(wanted), what="requirements.txt")
-
-    def constrains_itself(self) -> bool:
-        """Say whether MWAA would leave Airflow's constraints away for these requirements."""
-        return any(OWN_CONSTRAINT.search(line) for line in self.requirements.splitlines())
 
     def _bounds(self, folder: Path) -> list[str]:
         """Return what keeps uv at the versions of that Airflow; our own packages are not bound by it."""
@@ -221,33 +200,15 @@ class Installation:
         )
 
     def _run(self, *arguments: str, what: str) -> None:
-        environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "CONDA_PREFIX")}
         try:
-            done = subprocess.run(
-                [self.uv, *arguments],
-                capture_output=True,
-                text=True,
-                cwd=self.cache,
-                env={**environment, "UV_NO_PROGRESS": "1", "NO_COLOR": "1", "UV_PYTHON_DOWNLOADS": "never"},
-                timeout=INSTALL_TIMEOUT,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InstallFailed(f"installing {what} took longer than {INSTALL_TIMEOUT // 60} min") from error
-        if done.returncode != 0:
-            if "No space left" in done.stderr or "os error 28" in done.stderr:
-                raise OutOfSpace(
-                    f"no space left to install {what} below {self.cache}: free some, or set TRADEWIND_CACHE_DIR"
-                )
-            raise InstallFailed(self._reason(what, done.stderr))
-
-    def _reason(self, what: str, stderr: str) -> str:
-        text = f"{what} cannot be installed:\n{stderr.strip()}"
-        if what == "requirements.txt":
-            text += (
-                "\nMWAA would install none of its lines, start all the same, and every DAG that imports one of "
+            uv.run(*arguments, what=what, folder=self.cache)
+        except InstallFailed as error:
+            if what != "requirements.txt":
+                raise
+            raise InstallFailed(
+                f"{error}\nMWAA would install none of its lines, start all the same, and every DAG that imports one of "
                 "them would fail: mend requirements.txt"
-            )
-        return text
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -280,19 +241,6 @@ def _source(found: Distribution, name: str) -> tuple[str, ...]:
         return (f"{name}=={found.version}",) if not direct else (f"{name} @ {direct['url']}",)
     path = unquote(url.path)
     return ("--editable", path) if direct.get("dir_info", {}).get("editable") else (path,)
-
-
-def uv_program() -> str:
-    """Return the path of uv."""
-    try:
-        import uv
-
-        return os.fspath(uv.find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-        if found is None:
-            raise InstallFailed("uv is not there: pip install uv") from None
-        return found
 
 
 @contextmanager

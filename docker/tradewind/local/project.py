@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tradewind.local import archive
 from tradewind.local.errors import InvalidInput
 
 SKIPPED = frozenset({"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store", ".tradewind", ".venv"})
 """Names of files and folders that are nobody's code."""
-
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The date of every entry of a zip made here, so that the same files give the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +57,19 @@ class Project:
 
         :raises InvalidInput: when the user's own file is not a zip
         """
-        archive = self.folder / "plugins.zip"
-        if archive.exists():
-            if not zipfile.is_zipfile(archive):
-                raise InvalidInput(f"{archive} is not a zip file")
-            return archive.read_bytes()
+        packed = self.folder / "plugins.zip"
+        if packed.exists():
+            if not zipfile.is_zipfile(packed):
+                raise InvalidInput(f"{packed} is not a zip file")
+            return packed.read_bytes()
         folder = self.folder / "plugins"
         return pack(folder) if folder.is_dir() else None
 
     def plugins_stamp(self) -> object:
         """Return what changes when the plugins do."""
-        archive = self.folder / "plugins.zip"
-        if archive.exists():
-            return stamp(archive)
+        packed = self.folder / "plugins.zip"
+        if packed.exists():
+            return stamp(packed)
         return {name: stamp(path) for name, path in walk(self.folder / "plugins")}
 
 
@@ -106,33 +104,9 @@ def pack(folder: Path) -> bytes:
     Airflow runs every Python file below ``plugins/`` by its bare name unless ``.airflowignore`` names its folder: for
     a ``tradewind`` folder that line is added where the user wrote no such file.
     """
+    entries: dict[str, Path | bytes] = dict(walk(folder))
+    if (folder / "tradewind").is_dir():
+        entries.setdefault(".airflowignore", b"tradewind/\n")
     buffer = io.BytesIO()
-    entries = dict(walk(folder))
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, path in sorted(entries.items()):
-            archive.writestr(_entry(name), path.read_bytes())
-        if ".airflowignore" not in entries and (folder / "tradewind").is_dir():
-            archive.writestr(_entry(".airflowignore"), "tradewind/\n")
+    archive.write(buffer, entries)
     return buffer.getvalue()
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.external_attr = 0o644 << 16
-    return entry
-
-
-def unpack(content: bytes, folder: Path) -> None:
-    """Unpack a plugins.zip as MWAA does, its content at the root.
-
-    :raises InvalidInput: for what is not a zip, or a name that points outside
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for name in archive.namelist():
-                if name.startswith("/") or "\\" in name or ".." in name.split("/"):
-                    raise InvalidInput(f"plugins.zip has an entry {name!r} that points outside of the plugins folder")
-            archive.extractall(folder)
-    except zipfile.BadZipFile as error:
-        raise InvalidInput(f"plugins.zip in the bucket is not a zip file: {error}") from error

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradewind.local.archive import unpack
 from tradewind.local.errors import InvalidInput
-from tradewind.local.project import Project, Stamp, stamp, unpack
+from tradewind.local.project import Project, Stamp, stamp
 from tradewind.local.state import State, write_private
 
 if TYPE_CHECKING:
