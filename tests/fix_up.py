@@ -13,6 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tradewind.local.api import Api, ApiError
+
 DAG = """
 import datetime as dt
 import os
@@ -46,6 +48,13 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
         assert time.monotonic() < deadline, f"{what} did not happen in {seconds:.0f} s"
         time.sleep(0.1)
     return found
+
+
+def is_there(api: Api, dag_id: str) -> bool:
+    try:
+        return bool(api.get(f"/dags/{dag_id}"))
+    except ApiError:
+        return False
 
 
 class Up:

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.fix_up import DAG, Up, command, wait_for
+from tests.fix_up import DAG, Up, command, is_there, wait_for
 from tests.services import require
-from tradewind.local.api import Api, ApiError
+from tradewind.local.api import Api
 from tradewind.local.metadata import database
 from tradewind.local.versions import VERSIONS
 
@@ -67,13 +67,6 @@ def run(api: Api, dag_id: str = "hello") -> Any:
     run_id = api.trigger(dag_id)
     assert api.wait_run(dag_id, run_id, timeout=180) == "success"
     return api.xcom(dag_id, run_id, "answer")
-
-
-def is_there(api: Api, dag_id: str) -> bool:
-    try:
-        return bool(api.get(f"/dags/{dag_id}"))
-    except ApiError:
-        return False
 
 
 @pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
