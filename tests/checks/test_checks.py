@@ -158,7 +158,7 @@ PASSING: dict[str, tuple[type[Any], dict[str, Any]]] = {
     ),
     "conditions of no rows": (
         SqlTableCheckOperator,
-        {"table": "nothing", "checks": {"x": {"check_statement": "id > 0"}}},
+        {"table": "nothing", "accept_none": True, "checks": {"x": {"check_statement": "id > 0"}}},
     ),
 }
 
@@ -242,6 +242,11 @@ FAILING: dict[str, tuple[type[Any], dict[str, Any], str]] = {
         SqlTableCheckOperator,
         {"table": "sales", "checks": {"paid": {"check_statement": "amount > 0"}}},
         "paid does not hold in sales: amount > 0",
+    ),
+    "a condition on rows that are not there": (
+        SqlTableCheckOperator,
+        {"table": "nothing", "checks": {"x": {"check_statement": "id > 0"}}},
+        "x has no row to look at in nothing: accept_none=True lets that pass",
     ),
     "an aggregate": (
         SqlTableCheckOperator,

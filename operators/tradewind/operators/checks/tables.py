@@ -85,12 +85,13 @@ class SqlColumnCheckOperator(SqlCheck):
 class SqlTableCheckOperator(SqlCheck):
     """Check conditions on a table: of each row, or of an aggregate of all of them.
 
-    A condition that is NULL does not hold, but a table without rows keeps to every condition on its rows.
+    A condition that is NULL does not hold, and where there are no rows none on a row does, unless ``accept_none``.
 
     :param table: the table
     :param checks: conditions by their names: ``{"whole": {"check_statement": "total = part_a + part_b"},
         "some": {"check_statement": "COUNT(*) >= 1000", "partition_clause": "day = '{{ ds }}'"}}``
     :param partition_clause: which rows count, as SQL for WHERE
+    :param accept_none: whether a condition on a row holds where there are no rows
     :param kwargs: see :class:`~tradewind.operators.checks.base.SqlCheck`
     """
 
@@ -102,6 +103,7 @@ class SqlTableCheckOperator(SqlCheck):
         table: str,
         checks: Mapping[str, Mapping[str, Any]],
         partition_clause: str | None = None,
+        accept_none: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,6 +115,7 @@ class SqlTableCheckOperator(SqlCheck):
         self.table = table
         self.checks = checks
         self.partition_clause = partition_clause
+        self.accept_none = accept_none
 
     def execute(self, context: Context) -> None:
         """Ask for each condition, and fail with all that do not hold."""
@@ -129,7 +132,11 @@ class SqlTableCheckOperator(SqlCheck):
                 f" FROM {name}{where}) AS checked"
             )
             held = self.the_first(sql)[0]
-            if held is not None and not held:
+            if held is None and not self.accept_none:
+                failures.append(
+                    f"{check} has no row to look at in {self.table}{where}: accept_none=True lets that pass"
+                )
+            elif held is not None and not held:
                 failures.append(f"{check} does not hold in {self.table}{where}: {condition}")
         if failures:
             self.fail(failures)
