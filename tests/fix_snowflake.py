@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -96,13 +97,15 @@ class SnowflakeDatabase:
         import snowflake.connector
 
         place = {"account": ACCOUNT, "host": self.server.host, "port": self.server.port, "protocol": "http"}
-        connection = snowflake.connector.connect(
-            user="other", password=PASSWORD, database=self.name, schema="S", login_timeout=30, **place
-        )
-        try:
-            return list(connection.cursor().execute(sql).fetchall())  # type: ignore[union-attr]
-        finally:
-            connection.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # connector 5 tells of its future
+            connection = snowflake.connector.connect(
+                user="other", password=PASSWORD, database=self.name, schema="S", login_timeout=30, **place
+            )
+            try:
+                return list(connection.cursor().execute(sql).fetchall())  # type: ignore[union-attr]
+            finally:
+                connection.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 
@@ -48,6 +49,7 @@ def apply(s3: str | None) -> None:
         return info | {"region": "us-central1", "storageAccount": None}
 
     fakesnow.server.gcs_stage_info = signed
+    _exact_bindings()
     if s3:
         import s3fs
 
@@ -60,3 +62,20 @@ def apply(s3: str | None) -> None:
             skip_instance_cache=True,
         )
         fakesnow.server.shared_fs.duck_conn.register_filesystem(files)
+
+
+def _exact_bindings() -> None:
+    """Read numbers with a fraction, and NULL, among the values of a request."""
+    import fakesnow.server
+
+    plain = fakesnow.server.from_binding
+
+    def exact(binding: dict[str, Any]) -> Any:
+        kind, value = binding["type"], binding["value"]
+        if value is None:
+            return None
+        if kind == "FIXED" and not str(value).lstrip("-").isdigit():
+            return Decimal(value)
+        return float(value) if kind == "REAL" else plain(binding)
+
+    fakesnow.server.from_binding = exact

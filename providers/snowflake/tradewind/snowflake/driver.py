@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import random
 import time
 import uuid
 import warnings
@@ -13,12 +14,14 @@ from functools import cache
 from typing import Any
 
 from tradewind.hooks.errors import TransientError
-from tradewind.snowflake.errors import made
+from tradewind.snowflake.errors import classify, made
 from tradewind.snowflake.keys import load_key
 from tradewind.snowflake.oauth import request_token
 from tradewind.snowflake.options import Options
 
 APPLICATION = "Tradewind"
+TRIES = 5
+"""How often a call is made that breaks."""
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +59,28 @@ def connect(options: Options, *, keep_session: bool = False) -> Any:
 
 
 def _of_version(given: dict[str, Any], options: Options, keep_session: bool) -> dict[str, Any]:
-    if version() < (5,):
-        # Without it, closing a connection ends the session and all that runs there.
-        given["server_session_keep_alive"] = keep_session
-        given["socket_timeout"] = given["network_timeout"]
-        if not options.checks_revocation:
-            log.warning("insecure_mode: whether the server's certificate was revoked is not checked")
-            given["insecure_mode" if version() < (4,) else "disable_ocsp_checks"] = True
-        return given
-    timeout = given.pop("network_timeout")
-    given.pop("ocsp_fail_open", None)
-    keep = {"server_session_keep_alive": keep_session, "enable_server_session_keep_alive_auto_detection": False}
-    return {**given, "request_timeout": timeout, "retry_timeout": timeout, **keep}
+    if not options.checks_revocation:
+        log.warning("insecure_mode: whether the server's certificate was revoked is not checked")
+    if version() >= (5,):
+        timeout = given.pop("network_timeout")
+        given.pop("ocsp_fail_open", None)
+        keep = {"server_session_keep_alive": keep_session, "enable_server_session_keep_alive_auto_detection": False}
+        return {**given, "request_timeout": timeout, "retry_timeout": timeout, **keep}
+    # Without it, closing a connection ends the session and all that runs there.
+    given["server_session_keep_alive"] = keep_session
+    given["socket_timeout"] = given["network_timeout"]
+    if not options.checks_revocation:
+        given["insecure_mode" if version() < (4,) else "disable_ocsp_checks"] = True
+    if given["authenticator"] == "PROGRAMMATIC_ACCESS_TOKEN" and not _knows_access_tokens():
+        # The service takes such a token for a password, too.
+        given |= {"authenticator": "snowflake", "password": given.pop("token")}
+    return given
+
+
+def _knows_access_tokens() -> bool:
+    from snowflake.connector import network
+
+    return hasattr(network, "PROGRAMMATIC_ACCESS_TOKEN")
 
 
 def session_id(connection: Any) -> int:
@@ -126,8 +139,7 @@ def call(connection: Any, method: str, url: str, body: dict[str, Any] | None = N
     if version() < (5,):
         found = connection.rest.request(url, body or {}, method=method, _no_results=True)
     else:
-        with _quiet():
-            found = connection.rest.request(url, body, method=method, client="rest")
+        found = _call_again_and_again(connection, method, url, body)
     if isinstance(found, bytes | str):
         found = json.loads(found)
     if not isinstance(found, dict):
@@ -135,10 +147,39 @@ def call(connection: Any, method: str, url: str, body: dict[str, Any] | None = N
     return found
 
 
+def _call_again_and_again(connection: Any, method: str, url: str, body: dict[str, Any] | None) -> Any:
+    """Make a call of connector 5, which makes it once, where its elders try again. All of ours may be repeated."""
+    from snowflake.connector.errors import Error
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            with _quiet():
+                return connection.rest.request(url, body, method=method, client="rest")
+        except Error as error:
+            if attempt == TRIES or not isinstance(classify(error), TransientError):
+                raise
+            log.info("call failed, trying again: %s", type(error).__name__)
+        time.sleep(random.uniform(0.5, 1.0) * min(2.0 ** (attempt - 2), 8.0))  # noqa: S311
+    return None
+
+
+def open_result(cursor: Any, id: str) -> None:
+    """Let a cursor have the result of a statement that has succeeded, whichever session it ran in.
+
+    :param cursor: of the connector
+    :param id: the statement
+    """
+    # get_results_from_sfqid does the same, but later: until rows are fetched its cursor has no description.
+    cursor.execute(f"SELECT * FROM TABLE(RESULT_SCAN('{uuid.UUID(id)}'))")  # noqa: S608
+
+
 def close(connection: Any) -> None:
-    """Close a connection; never raises."""
+    """Close a connection, without trying again where nobody answers; never raises."""
     with contextlib.suppress(Exception), _quiet():
-        connection.close()
+        if version() < (5,):
+            connection.close(retry=False)
+        else:
+            connection.close()
 
 
 @contextlib.contextmanager

@@ -114,8 +114,8 @@ def made(number: int, state: str, text: str, doing: str = "", kind: str = "") ->
     :param doing: what was going on
     :param kind: the class of the driver's error
     """
+    text = _plain(number, text)
     found = _kind(number, state, text, kind)
-    text = " ".join(text.split()).rstrip(".")
     advice = _ADVICE.get(number)
     message = ": ".join(part for part in (doing, text) if part)
     message += f" [{number:06d}]" if number > 0 and f"{number:06d}" not in message else ""
@@ -197,12 +197,15 @@ def _state(error: BaseException) -> str:
 
 
 def _text(error: Any) -> str:
-    text = str(getattr(error, "raw_msg", None) or getattr(error, "msg", None) or error)
-    # The connector writes its number, state and the query's id before the text, or after it.
-    text = re.sub(r"^(?:\d{6} \(\w+\): )+", "", text)
+    return str(getattr(error, "raw_msg", None) or getattr(error, "msg", None) or error)
+
+
+def _plain(number: int, text: str) -> str:
+    """Take out number, state and ids, which connectors write before or behind the text, and what it quotes of SQL."""
+    text = re.sub(r"^(?:\d{6} \(\w+\): )+", "", " ".join(text.split()))
     text = re.sub(r"^[0-9a-f]{8}-[0-9a-f-]{27}: ", "", text)
     text = re.sub(r" ?\((?:request_id|sfqid)=[^)]*\)", "", text)
-    if number_of(error) in _QUOTES:
-        found = re.search(r"syntax error[^\n]*?line \d+ at position \d+|Line \d+, Col: \d+", text, re.IGNORECASE)
-        text = f"syntax error: {found[0]}" if found else "syntax error"
-    return text
+    if number in _QUOTES:
+        found = re.search(r"syntax error.*?line \d+ at position \d+|Line \d+, Col: \d+", text, re.IGNORECASE)
+        return f"syntax error: {found[0]}" if found else "syntax error"
+    return text.rstrip(".")

@@ -19,6 +19,7 @@ from tradewind.hooks.errors import ConnectionFailed, NotFound, TransientError
 from tradewind.operators.jobs.job import Job, Jobs, State
 from tradewind.snowflake import driver
 from tradewind.snowflake.errors import CANCELLED, translated
+from tradewind.snowflake.interrupting import interruptible
 
 if TYPE_CHECKING:
     from tradewind.snowflake.hooks import SnowflakeHook
@@ -69,10 +70,12 @@ class SnowflakeJobs(Jobs):
     """The service's statements that run by themselves.
 
     :param hook: how to connect
+    :param timeout: seconds for the login and for each call, in place of the connection's
     """
 
-    def __init__(self, hook: SnowflakeHook) -> None:
+    def __init__(self, hook: SnowflakeHook, timeout: int | None = None) -> None:
         self.hook = hook
+        self.timeout = timeout
         self._connection: Any = None
         self._unknown: dict[str, float] = {}
 
@@ -96,17 +99,19 @@ class SnowflakeJobs(Jobs):
         parameters: dict[str, Any] = {"QUERY_TAG": f"{name} {label}".strip()[:LONGEST_TAG]}
         if several:
             parameters["MULTI_STATEMENT_COUNT"] = 0
-        doing = f"{self.hook.describe()}: submitting SQL"
-        with translated(doing, self.hook.secrets()):
-            # Its own connection: the session must outlive it.
+
+        def send() -> str:
+            # Its own connection: the session must outlive it. A transaction that fails half way holds no locks there.
             connection = self.hook.connect(
                 keep_session=True, autocommit=True, session_parameters={"TRANSACTION_ABORT_ON_ERROR": True}
             )
             try:
-                id = driver.submit(connection, sql, request_id(name), parameters, bindings)
+                return driver.submit(connection, sql, request_id(name), parameters, bindings)
             finally:
                 driver.close(connection)
-        return Job(id, name, "waiting")
+
+        with translated(f"{self.hook.describe()}: submitting SQL", self.hook.secrets()):
+            return Job(interruptible(send), name, "waiting")
 
     def named(self, prefix: str) -> list[Job]:
         """Return the jobs whose name begins like this, in any state, of the last days.
@@ -166,7 +171,7 @@ class SnowflakeJobs(Jobs):
 
         def read(connection: Any) -> T:
             with contextlib.closing(connection.cursor()) as cursor:
-                cursor.get_results_from_sfqid(id)
+                driver.open_result(cursor, id)
                 return handler(cursor)
 
         return self._call(f"result of statement {id}", read)
@@ -197,12 +202,15 @@ class SnowflakeJobs(Jobs):
     def _call(self, doing: str, call: Callable[[Any], T]) -> T:
         try:
             with translated(f"{self.hook.describe()}: {doing}", self.hook.secrets()):
-                if self._connection is None:
-                    self._connection = self.hook.connect(autocommit=True)
-                return call(self._connection)
+                return interruptible(lambda: call(self._connected()))
         except ConnectionFailed:
             self.close()
             raise
+
+    def _connected(self) -> Any:
+        if self._connection is None:
+            self._connection = self.hook.connect(autocommit=True, timeout=self.timeout)
+        return self._connection
 
 
 def _job(id: str, name: str, status: str, code: Any, message: Any) -> Job:

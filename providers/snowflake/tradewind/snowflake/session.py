@@ -8,7 +8,6 @@ the statement in the service, from a second session.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.snowflake import driver
 from tradewind.snowflake.errors import QueryCancelled, translated
+from tradewind.snowflake.interrupting import interruptible
 
 T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any] | None
@@ -166,38 +166,14 @@ class SnowflakeSession:
         if self._cancelled:
             raise QueryCancelled(f"{self.describe}: the session was cancelled")
         with translated(self.describe, self._secrets):
-            if threading.current_thread() is not threading.main_thread():
-                self._running = True
-                try:
-                    return call()
-                finally:
-                    self._running = False
-            return self._in_thread(call)
+            return interruptible(lambda: self._watched(call), self.cancel)
 
-    def _in_thread(self, call: Callable[[], T]) -> T:
-        done = threading.Lock()  # an Event's own lock may be held by the thread that a signal interrupts
-        done.acquire()
-        found: list[T] = []
-        raised: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                found.append(call())
-            except BaseException as error:
-                raised.append(error)
-            self._running = False
-            done.release()
-
+    def _watched(self, call: Callable[[], T]) -> T:
         self._running = True
-        threading.Thread(target=work, name="tradewind-snowflake", daemon=True).start()
         try:
-            done.acquire()
-        except BaseException:
-            self.cancel()
-            raise
-        if raised:
-            raise raised[0]
-        return found[0]
+            return call()
+        finally:
+            self._running = False
 
 
 def _require_pyarrow() -> None:
