@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.s3.keys import POLL_CONFIG, Awaited, digest, parse, require_bucket
+from tradewind.amazon.sensors import AwsSensor
 from tradewind.hooks.compat import AirflowException, Context
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.sensors.waiting import NOT_YET, Look, WaitingSensor
+from tradewind.sensors.waiting import NOT_YET, Look
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
@@ -24,7 +25,7 @@ METADATA_KEYS = ("Size", "Key")
 """What ``check_fn`` is shown of each object unless told otherwise."""
 
 
-class S3KeySensor(WaitingSensor):
+class S3KeySensor(AwsSensor):
     """Wait until one or several keys are in S3.
 
     A poll costs one HEAD for each key, one LIST a thousand keys for each pattern. Throttling, lost connections and
@@ -47,15 +48,12 @@ class S3KeySensor(WaitingSensor):
     :param use_regex: whether the keys are regular expressions, matched from a key's beginning as by ``re.match``
     :param metadata_keys: the attributes of HeadObject that ``check_fn`` gets, ``["*"]`` for all of them; ``Size`` and
         ``Key`` by default; those the listing does not have cost a HEAD for each match of a pattern
-    :param aws_conn_id: the connection, None for the default credential chain
-    :param region_name: the region, instead of the connection's
-    :param verify: whether to check certificates, or a CA bundle's path, instead of the connection's
-    :param kwargs: ``deferrable``, ``poke_interval``, ``timeout``, ``mode``, ``soft_fail`` and what else
-        :class:`~tradewind.sensors.waiting.WaitingSensor` and Airflow's sensors take
+    :param kwargs: ``aws_conn_id``, ``deferrable``, ``poke_interval``, ``timeout`` and what else
+        :class:`~tradewind.amazon.sensors.AwsSensor` takes
     :raises InvalidArgument: where the arguments cannot work, when the DAG is parsed or, of templates, when it runs
     """
 
-    template_fields: Sequence[str] = ("bucket_key", "bucket_name", "aws_conn_id", "region_name")
+    template_fields: Sequence[str] = ("bucket_key", "bucket_name", *AwsSensor.template_fields)
     ui_color = "#e8f3e1"
 
     def __init__(
@@ -67,9 +65,6 @@ class S3KeySensor(WaitingSensor):
         check_fn: Callable[..., bool] | None = None,
         use_regex: bool = False,
         metadata_keys: list[str] | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,9 +74,6 @@ class S3KeySensor(WaitingSensor):
         self.check_fn = check_fn
         self.use_regex = use_regex
         self.metadata_keys = metadata_keys
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
         self._check()
 
     def _check(self) -> None:
@@ -103,7 +95,7 @@ class S3KeySensor(WaitingSensor):
         """The hook that the worker looks with."""
         from tradewind.amazon.s3.hooks import S3Hook
 
-        return S3Hook(self.aws_conn_id, region_name=self.region_name, verify=self.verify, config=POLL_CONFIG)
+        return S3Hook(**self.aws, config=POLL_CONFIG)
 
     @property
     def worker_decides(self) -> bool:
@@ -140,9 +132,7 @@ class S3KeySensor(WaitingSensor):
             use_regex=self.use_regex,
             checked=self.worker_decides,
             seen=seen,
-            aws_conn_id=self.aws_conn_id,
-            region_name=self.region_name,
-            verify=self.verify,
+            **self.aws,
             pace=pace.as_dict(),
             silent_fail=self.silent_fail,
         )

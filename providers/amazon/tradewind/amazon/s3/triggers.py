@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from tradewind.amazon.s3.keys import POLL_CONFIG, digest, parse
+from tradewind.amazon.triggers import AwsTrigger
 from tradewind.sensors.triggers import PollTrigger
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _hooks: WeakValueDictionary[tuple[object, ...], S3Hook] = WeakValueDictionary()
 _making = threading.Lock()
 
 
-class S3KeyTrigger(PollTrigger):
+class S3KeyTrigger(AwsTrigger, PollTrigger):
     """Wait until keys are in S3, by one HEAD for each key and one LIST for each pattern. Triggers share clients.
 
     It finds the URLs of the objects, or, ``checked``, what identifies them.
@@ -34,10 +35,8 @@ class S3KeyTrigger(PollTrigger):
     :param use_regex: likewise
     :param checked: whether a function of the DAG has the last word: then all matches count, not the first
     :param seen: what the function refused: the trigger waits until it is another
-    :param aws_conn_id: the connection, None for the default credential chain
-    :param region_name: the region, instead of the connection's
-    :param verify: whether to check certificates, or a CA bundle's path
-    :param kwargs: what every :class:`~tradewind.sensors.triggers.PollTrigger` takes
+    :param kwargs: what :class:`~tradewind.amazon.triggers.AwsTrigger` and every
+        :class:`~tradewind.sensors.triggers.PollTrigger` take
     """
 
     def __init__(
@@ -49,9 +48,6 @@ class S3KeyTrigger(PollTrigger):
         use_regex: bool = False,
         checked: bool = False,
         seen: str | None = None,
-        aws_conn_id: str | None = "aws_default",
-        region_name: str | None = None,
-        verify: bool | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,9 +57,6 @@ class S3KeyTrigger(PollTrigger):
         self.use_regex = use_regex
         self.checked = checked
         self.seen = seen
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.verify = verify
         self._hook: S3Hook | None = None
 
     def arguments(self) -> dict[str, Any]:
@@ -75,9 +68,7 @@ class S3KeyTrigger(PollTrigger):
             "use_regex": self.use_regex,
             "checked": self.checked,
             "seen": self.seen,
-            "aws_conn_id": self.aws_conn_id,
-            "region_name": self.region_name,
-            "verify": self.verify,
+            **self.aws,
         }
 
     def close(self) -> None:
