@@ -70,6 +70,9 @@ class Jobs(ABC):
     def cancel(self, id: str) -> None:
         """Ask the service to stop a job; one that has ended is left as it is."""
 
+    def close(self) -> None:  # noqa: B027 (a service without a session has nothing to close)
+        """Let go of what is kept open between calls; the next call opens it again."""
+
     def describe(self, job: Job) -> str:
         """Name a job in a message."""
         return f"job {job.id}"

@@ -98,7 +98,11 @@ class JobOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:
         """Submit the work or find it under way, and wait for it."""
-        return self._do(context, self.defer_after if self.deferrable else None)
+        # Not for subclasses to override: Airflow 2 warns of an execute that another one calls.
+        try:
+            return self._do(context, self.defer_after if self.deferrable else None)
+        finally:
+            self._let_go()
 
     def _do(self, context: Context, defer_after: float | None) -> Any:
         pace = self._pace()
@@ -129,6 +133,12 @@ class JobOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after a deferral; Airflow calls this."""
+        try:
+            return self._resume(next_method, next_kwargs, context)
+        finally:
+            self._let_go()
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         if next_method != "__fail__":
             return super().resume_execution(next_method, next_kwargs, context)
         reason = str((next_kwargs or {}).get("error"))
@@ -149,6 +159,10 @@ class JobOperator(BaseOperator):
         for job in self._service.named(self._name.family):  # killed while it was submitted
             if not job.ended:
                 self._stop(self._service, job, KILL_SECONDS)
+
+    def _let_go(self) -> None:
+        if self._service is not None:
+            self._service.close()
 
     def _named(self, context: Context) -> JobName:
         return JobName.of(Work.from_context(context), self.fingerprint())

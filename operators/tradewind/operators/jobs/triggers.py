@@ -54,7 +54,9 @@ class JobTrigger(PollTrigger):
 
     def close(self) -> None:
         """Let go of the connection."""
-        self._service = None
+        service, self._service = self._service, None
+        if service is not None:
+            service.close()
 
     def _connected(self) -> Jobs:
         if self._service is None:

@@ -153,20 +153,6 @@ class SnowflakeOperator(JobOperator):
         what = [texts, bindings, self.snowflake_conn_id, self._hook_arguments(), self.autocommit]
         return hashlib.sha256(json.dumps(what, default=str, sort_keys=True).encode()).hexdigest()
 
-    def execute(self, context: Context) -> Any:
-        """Submit the SQL or find it under way, and wait for it."""
-        try:
-            return super().execute(context)
-        finally:
-            self._let_go()
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after a deferral; Airflow calls this."""
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        finally:
-            self._let_go()
-
     def submit(self, service: SnowflakeJobs, name: str, context: Context) -> Job:
         """Submit the SQL; the same name again submits nothing."""
         texts, bindings = self._bound()
@@ -302,7 +288,3 @@ class SnowflakeOperator(JobOperator):
                 "set do_xcom_push=False, aggregate, or use CopyOperator to move them"
             )
         return rows
-
-    def _let_go(self) -> None:
-        if isinstance(self._service, SnowflakeJobs):
-            self._service.close()

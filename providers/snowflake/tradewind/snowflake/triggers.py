@@ -37,9 +37,3 @@ class SnowflakeTrigger(JobTrigger):
     def service_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that say which connection it is."""
         return {"snowflake_conn_id": self.snowflake_conn_id, "hook_params": self.hook_params}
-
-    def close(self) -> None:
-        """Let go of the session."""
-        service, self._service = self._service, None
-        if isinstance(service, SnowflakeJobs):
-            service.close()
