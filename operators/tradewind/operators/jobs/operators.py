@@ -151,14 +151,18 @@ class JobOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Stop the job in the service, and see that it runs no more."""
-        if self._service is None or self._name is None:
+        if self._service is not None:
+            self._stop_all(self._service)
+
+    def _stop_all(self, service: Jobs) -> None:
+        if self._name is None:
             return
         if self._job is not None:
-            self._stop(self._service, self._job, KILL_SECONDS)
+            self._stop(service, self._job, KILL_SECONDS)
             return
-        for job in self._service.named(self._name.family):  # killed while it was submitted
+        for job in service.named(self._name.family):  # killed while it was submitted
             if not job.ended:
-                self._stop(self._service, job, KILL_SECONDS)
+                self._stop(service, job, KILL_SECONDS)
 
     def _let_go(self) -> None:
         if self._service is not None:

@@ -209,12 +209,11 @@ class SnowflakeOperator(JobOperator):
         if not self.cancel_on_kill or self._service is None:
             return
         # The session at hand may be in the middle of a call, and has longer time-outs than a kill leaves.
-        own, self._service = self._service, SnowflakeJobs(self.get_hook(), timeout=int(KILL_SECONDS))
+        service = SnowflakeJobs(self.get_hook(), timeout=int(KILL_SECONDS))
         try:
-            super().on_kill()
+            self._stop_all(service)
         finally:
-            self._let_go()
-            self._service = own
+            service.close()
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
         """Name the tables that the SQL reads and writes to OpenLineage, where its provider is installed."""
