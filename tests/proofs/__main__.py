@@ -33,7 +33,7 @@ WHAT = {
     "fault": "dropped connections, delays and 503 between the task and its servers",
 }
 
-SUBMITTERS = ("ours", "official")
+SUBMITTERS = ("ours", "snowflake", "official")
 
 
 class Outcome(Protocol):
@@ -89,7 +89,7 @@ def arguments() -> argparse.Namespace:
         default=None,
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
         f"providers of the bench group); for matrix, pairs with a mode as {every[0]}, many files as {MANY[0]}, a set "
-        f"of files as {SETS[0]} (default: all); for submit, ours or official",
+        f"of files as {SETS[0]} (default: all); for submit, ours (Redshift), snowflake or official",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
@@ -186,7 +186,7 @@ def prove_submitting(name: str, seed: int, count: int, folder: Path) -> int:
             bad += bool(outcome.problems)
             print(outcome.row(), flush=True)
         kills = ", ".join(f"{count} in {phase}" for phase, count in sorted(submitter.killed.items()))
-        print(f"\n{submitter.killed.total()} kills: {kills}; {submitter.api.calls.total():,} calls of the service")
+        print(f"\n{submitter.killed.total()} kills: {kills}; {submitter.service.calls():,} calls of the service")
     return bad
 
 

@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tests.proofs.job import START
+from tests.proofs.submit_snowflake import SnowflakeService
 from tests.redshift.data_api import DataApi, DataApiServer
 
 Phase = Literal["execute", "trigger", "resume"]
@@ -61,6 +62,10 @@ def operator(run: str, what: str) -> Any:
         "db_user": "etl",
         "deferrable": what == "ours",  # the official one would need aiobotocore
     }
+    if what == "snowflake":
+        from tests.proofs.submit_snowflake import operator as of_snowflake
+
+        return of_snowflake(run, SECONDS)
     if what == "official":
         from airflow.providers.amazon.aws.operators.redshift_data import RedshiftDataOperator as Official
 
@@ -87,14 +92,61 @@ class Store:
         self.path.with_suffix(".new").replace(self.path)
 
 
-def work(step: Step, what: str, url: str, log: Path, sender: Connection) -> None:
+class Service(Protocol):
+    """What plays the service, and tells what it executed.
+
+    ``connections`` are those of the tasks, as Airflow's environment has them; ``seconds`` is how long a process may
+    live before it is killed.
+    """
+
+    connections: dict[str, str]
+    seconds: float
+
+    def statuses(self, run: str) -> list[str]:
+        """Return how each submission of a run ended: ``done``, ``ended`` otherwise, or ``running``."""
+
+    def rows(self, run: str) -> int:
+        """Count what the SQL of a run has left."""
+
+    def calls(self) -> int:
+        """Count the calls of the service."""
+
+
+class RedshiftService:
+    """Redshift's Data API, on a PostgreSQL.
+
+    :param api: its inside
+    :param url: where it listens
+    :param query: runs SQL past everything
+    """
+
+    seconds = SECONDS
+
+    def __init__(self, api: DataApi, url: str, query: Callable[[str], Any]) -> None:
+        extra = {"endpoint_url": url, "region_name": "eu-west-1"}
+        connection = {"conn_type": "aws", "login": "test", "password": "test", "extra": extra}
+        self.connections = {"AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection)}
+        self.api, self.query = api, query
+        query("CREATE TABLE IF NOT EXISTS runs (run text)")
+
+    def statuses(self, run: str) -> list[str]:
+        known = {"FINISHED": "done", "FAILED": "ended", "ABORTED": "ended"}
+        mine = [each for each in self.api.journal() if f"'{run}'" in each["sqls"][-1]]
+        return [known.get(each["status"], "running") for each in mine]
+
+    def rows(self, run: str) -> int:
+        return int(self.query(f"SELECT count(*) FROM runs WHERE run = '{run}'")[0][0])
+
+    def calls(self) -> int:
+        return self.api.calls.total()
+
+
+def work(step: Step, what: str, connections: dict[str, str], log: Path, sender: Connection) -> None:
     """Do one step, in a process of its own, and send what it hands on."""
     sys.stdout = sys.stderr = log.open("a", buffering=1)
     for descriptor in (1, 2):
         os.dup2(sys.stderr.fileno(), descriptor)
-    extra = {"endpoint_url": url, "region_name": "eu-west-1"}
-    connection = {"conn_type": "aws", "login": "test", "password": "test", "extra": extra}
-    os.environ["AIRFLOW_CONN_AWS_DEFAULT"] = json.dumps(connection)
+    os.environ |= connections
     from tests.fix_airflow import make_context
     from tradewind.hooks.compat import TaskDeferred
 
@@ -166,25 +218,20 @@ HEAD = """\
 class Submitter:
     """Plays runs against one service.
 
-    :param api: the service
-    :param url: where it listens
-    :param query: runs SQL past everything
+    :param service: the service
     :param folder: where logs go
     :param seed: makes the moments
     :param what: ours or the official operator
     """
 
-    def __init__(
-        self, api: DataApi, url: str, query: Callable[[str], Any], folder: Path, seed: int, what: str = "ours"
-    ) -> None:
-        self.api, self.url, self.query = api, url, query
+    def __init__(self, service: Service, folder: Path, seed: int, what: str = "ours") -> None:
+        self.service = service
         self.log = folder / f"submit-{what}.log"
         self.random = random.Random(seed)
         self.what = what
         self.killed: Counter[str] = Counter()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["tests.proofs.preload"])
-        query("CREATE TABLE IF NOT EXISTS runs (run text)")
 
     def run(self, number: int) -> Submitted:
         """Play one run, with one to three kills, and look at what is there."""
@@ -205,13 +252,13 @@ class Submitter:
     def _choose(self, step: Step) -> signal.Signals | None:
         if self.random.random() < (0.5 if step.phase == "execute" else 0.1):
             return None
-        by_person = step.phase != "trigger" and self.what == "ours" and self.random.random() < 0.25
+        by_person = step.phase != "trigger" and self.what != "official" and self.random.random() < 0.25
         return signal.SIGTERM if by_person else signal.SIGKILL
 
     def _play(self, step: Step, how: signal.Signals | None) -> tuple[Step | None, str]:
         """Run a step, perhaps killed, and return the one that follows, and what killed it."""
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=work, args=(step, self.what, self.url, self.log, sender))
+        process = self._context.Process(target=work, args=(step, self.what, self.service.connections, self.log, sender))
         process.start()
         sender.close()
         assert receiver.poll(START), "the process did not begin"
@@ -233,7 +280,7 @@ class Submitter:
         try:
             receiver.recv()
             if how is not None:
-                until = time.monotonic() + self.random.uniform(0, SECONDS)
+                until = time.monotonic() + self.random.uniform(0, self.service.seconds)
                 if not receiver.poll(max(0.0, until - time.monotonic())):
                     os.kill(process.pid, how)
             handed: dict[str, Any] = receiver.recv()
@@ -242,22 +289,24 @@ class Submitter:
         return handed
 
     def _judge(self, number: int, step: Step, kills: list[str]) -> Submitted:
-        mine = [each for each in self.api.journal() if f"'{step.run}'" in each["sqls"][-1]]
-        done = [each for each in mine if each["status"] == "FINISHED"]
-        running = [each for each in mine if each["status"] not in ("FINISHED", "FAILED", "ABORTED")]
-        rows = self.query(f"SELECT count(*) FROM runs WHERE run = '{step.run}'")[0][0]
-        problems = [f"{len(running)} run on"] if running else []
+        statuses, rows = self.service.statuses(step.run), self.service.rows(step.run)
+        done, running = statuses.count("done"), statuses.count("running")
+        problems = [f"{running} run on"] if running else []
         if step.number > TRIES:
             problems.append("it did not end well")
         # What a person killed after its end, and cleared, is to run again.
-        if rows != len(done) or not 1 <= rows <= step.clears + 1:
-            problems.append(f"executed {len(done)} times, {rows} rows")
-        return Submitted(number, kills, step.number, len(done), problems)
+        if rows != done or not 1 <= rows <= step.clears + 1:
+            problems.append(f"executed {done} times, {rows} rows")
+        return Submitted(number, kills, step.number, done, problems)
 
 
 @contextmanager
 def open_submitter(folder: Path, seed: int, what: str = "ours", faults: float = 0.05) -> Iterator[Submitter]:
     """Start a service that executes, with faults, and what plays runs against it."""
+    if what == "snowflake":
+        with SnowflakeService(folder, seed, faults) as service:
+            yield Submitter(service, folder, seed, what)
+        return
     import psycopg2
 
     from tradewind.local.postgres import PostgresServer
@@ -276,4 +325,4 @@ def open_submitter(folder: Path, seed: int, what: str = "ours", faults: float = 
 
         api = DataApi(dsn, seed=seed, faults=faults)
         with DataApiServer(api) as listening:
-            yield Submitter(api, listening.url, query, folder, seed, what)
+            yield Submitter(RedshiftService(api, listening.url, query), folder, seed, what)

@@ -18,7 +18,7 @@ from tests.proofs.scenes import SCENES, Load, Unload
 from tests.proofs.servers import Servers, open_servers
 from tests.proofs.submit import open_submitter
 from tests.proofs.twin import Twinner
-from tests.services import require
+from tests.services import require, snowflake
 from tests.stage import Stage
 
 Scene = Load | Unload
@@ -118,8 +118,11 @@ def test_a_copy_through_a_bad_network_ends_right(
     assert [each.row() for each in runs if each.problems] == [], f"seed {seed}"
 
 
-def test_a_sample_of_submitting_once(tmp_path: Path, seed: int) -> None:
-    with open_submitter(tmp_path, seed) as submitter:
+@pytest.mark.parametrize("service", ["ours", "snowflake"])
+def test_a_sample_of_submitting_once(tmp_path: Path, seed: int, service: str) -> None:
+    if service == "snowflake" and snowflake() is None:
+        require("snowflake", "no uv to make its environment")
+    with open_submitter(tmp_path, seed, service) as submitter:
         done = [submitter.run(number) for number in range(1, 5)]
 
     assert [each.row() for each in done if each.problems] == []
