@@ -36,7 +36,8 @@ class SnowflakeService:
     """A process logs in twice before it submits."""
 
     def __init__(self, folder: Path, seed: int, faults: float) -> None:
-        self.server = SnowflakeServer(None, {"ETL": {"password": PASSWORD}}, folder / "snowflake.log")
+        # The less that the service promises, the more is proven: a request's id means nothing to another session.
+        self.server = SnowflakeServer(None, {"ETL": {"password": PASSWORD}}, folder / "snowflake.log", "session")
         self.seed, self.faults = seed, faults
         self.connections: dict[str, str] = {}
         self._onlooker: Any = None

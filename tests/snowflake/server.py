@@ -67,11 +67,13 @@ class SnowflakeServer:
     :param s3: the S3 server that ``s3://`` means
     :param users: who may log in, by name in upper case
     :param log: where it writes
+    :param ids_of: whether a request's id is known to all sessions of a ``user``, or to its own ``session`` alone
     """
 
     s3: str | None
     users: Mapping[str, Mapping[str, str]]
     log: Path
+    ids_of: str = "user"
     url: str = ""
     process: Any = field(default=None, repr=False)
 
@@ -88,7 +90,8 @@ class SnowflakeServer:
                 stderr=log,
                 text=True,
             )
-        self.process.stdin.write(json.dumps({"s3": self.s3, "account": ACCOUNT, "users": self.users}) + "\n")
+        asked = {"s3": self.s3, "account": ACCOUNT, "users": self.users, "ids_of": self.ids_of}
+        self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:

@@ -123,6 +123,20 @@ def test_where_it_runs_and_what_people_read(
     assert label == "nightly"
 
 
+def test_the_sql_api_s_count_and_time_out(
+    operator: Make, context: MakeContext, snowflake_database: SnowflakeDatabase
+) -> None:
+    task = operator("SELECT 1; SELECT 'counted'", statement_count=2, timeout=61)
+    assert task.execute(context(task)) == [("counted",)]
+    [job] = mine(snowflake_database, "'counted'")
+    [session] = [each for each in snowflake_database.server.sessions() if each["id"] == job["session"]]
+    assert int(session["parameters"]["STATEMENT_TIMEOUT_IN_SECONDS"]) == 61
+
+    task = operator("SELECT 1; SELECT 2", statement_count=3)
+    with pytest.raises(InvalidArgument, match="sql has 2 statements, statement_count is 3"):
+        task.execute(context(task))
+
+
 def test_the_old_names_of_the_connection(operator: Make, context: MakeContext) -> None:
     assert operator("SELECT 1", conn_id="snowflake_default").snowflake_conn_id == "snowflake_default"
     with pytest.raises(InvalidArgument, match="differ: give one"):
@@ -182,6 +196,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "bindings from 2 on": ({"bindings": {"2": {"type": "TEXT", "value": "x"}}}, "as the SQL API has them"),
     "an unknown type": ({"bindings": {"1": {"type": "INT", "value": "1"}}}, "'INT' is no type"),
+    "no time": ({"timeout": 0}, "timeout 1 second or more"),
     "a secret": ({"hook_params": {"token": "x"}}, "token belongs into the connection"),
 }
 

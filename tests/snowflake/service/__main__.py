@@ -138,7 +138,7 @@ class Service:
         id = request.path_params.get("id")
         if id is None:
             wanted = (await _body(request)).get("requestId")
-            id = self.engine.journal.requests.get((session.user, str(wanted)))
+            id = self.engine.journal.requests.get((self.engine.owner(session), str(wanted)))
         query = self.engine.journal.queries.get(str(id))
         if query is not None and query.session.user == session.user:
             self.engine.cancel(query)
@@ -230,7 +230,7 @@ def main() -> None:
     listening = socket.create_server(("127.0.0.1", asked.get("port", 0)), backlog=128)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     patches.apply(asked.get("s3"))
-    service = Service(Engine(url, asked.get("account", "TESTS")), asked.get("users", {}))
+    service = Service(Engine(url, asked.get("account", "TESTS"), asked.get("ids_of", "user")), asked.get("users", {}))
     service.faults = Faults(Starlette(routes=service.routes()))
     config = uvicorn.Config(service.faults, log_level="warning", http="h11", lifespan="off")
     print(json.dumps({"url": url}), flush=True)

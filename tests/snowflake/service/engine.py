@@ -49,11 +49,13 @@ class Engine:
 
     :param base_url: the service's own address, where clients upload to
     :param account: the account's name
+    :param ids_of: whether a request's id is known to all sessions of a ``user``, or to its own ``session`` alone
     """
 
-    def __init__(self, base_url: str, account: str) -> None:
+    def __init__(self, base_url: str, account: str, ids_of: str = "user") -> None:
         self.base_url = base_url
         self.account = account
+        self.ids_of = ids_of
         self.sessions: dict[str, Session] = {}
         self.journal = Journal(fakesnow.server.shared_fs.duck_conn.cursor())
         self.history_delay = 0.0
@@ -61,7 +63,7 @@ class Engine:
 
     def submit(self, session: Session, body: Mapping[str, Any], request_id: str | None) -> Query:
         """Begin a request, or find the one that was sent before under the same id."""
-        key = (session.user, request_id or "")
+        key = (self.owner(session), request_id or "")
         if request_id and key in self.journal.requests:
             return self.journal.queries[self.journal.requests[key]]
         given = {str(name).upper(): value for name, value in (body.get("parameters") or {}).items()}
@@ -75,6 +77,10 @@ class Engine:
             self.journal.requests[key] = query.id
         query.task = asyncio.create_task(self._run(query, body, given, several))
         return query
+
+    def owner(self, session: Session) -> str:
+        """Return to whom a request's id belongs."""
+        return session.user if self.ids_of == "user" else str(session.id)
 
     async def wait(self, query: Query, seconds: float) -> dict[str, Any]:
         """Return a request's answer, or that it is not there yet."""

@@ -69,6 +69,8 @@ class SnowflakeOperator(JobOperator):
     :param return_last: whether a text gives its last statement's result alone
     :param show_return_value_in_logs: whether to log the result
     :param max_rows: how many rows a result may have: it goes through Airflow's database
+    :param statement_count: how many statements there must be, 0 for any number
+    :param timeout: seconds that a statement may run in the service
     :param cancel_on_kill: whether the SQL is cancelled when the task is killed
     :param hook_params: further arguments of the hook
     """
@@ -104,6 +106,8 @@ class SnowflakeOperator(JobOperator):
         return_last: bool = True,
         show_return_value_in_logs: bool = False,
         max_rows: int = 10_000,
+        statement_count: int = 0,
+        timeout: int | None = None,
         cancel_on_kill: bool = True,
         hook_params: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -128,6 +132,8 @@ class SnowflakeOperator(JobOperator):
         self.return_last = return_last
         self.show_return_value_in_logs = show_return_value_in_logs
         self.max_rows = max_rows
+        self.statement_count = statement_count
+        self.timeout = timeout
         self.cancel_on_kill = cancel_on_kill
         self.hook_params = hook_params
         self._check()
@@ -226,6 +232,8 @@ class SnowflakeOperator(JobOperator):
             raise InvalidArgument("sql is empty: give a statement, a list of texts, or a .sql file")
         if self.max_rows < 1:
             raise InvalidArgument(f"max_rows must be at least 1, not {self.max_rows}")
+        if self.statement_count < 0 or (self.timeout is not None and self.timeout < 1):
+            raise InvalidArgument("statement_count must be 0 or more, timeout 1 second or more")
         if self.parameters and self.bindings:
             raise InvalidArgument("parameters and bindings are both given: give one of them")
         if isinstance(self.bindings, Mapping):
@@ -240,9 +248,13 @@ class SnowflakeOperator(JobOperator):
             "role": self.role,
             "schema": self.schema,
             "authenticator": self.authenticator,
-            "session_parameters": dict(self.session_parameters) if self.session_parameters else None,
+            "session_parameters": self._session_parameters(),
         }
         return {**(self.hook_params or {}), **{name: value for name, value in given.items() if value}}
+
+    def _session_parameters(self) -> dict[str, Any]:
+        asked = {**(self.hook_params or {}).get("session_parameters", {}), **(self.session_parameters or {})}
+        return asked | ({"STATEMENT_TIMEOUT_IN_SECONDS": self.timeout} if self.timeout else {})
 
     def _groups(self) -> list[list[str]]:
         """Return each text's statements."""
@@ -263,6 +275,8 @@ class SnowflakeOperator(JobOperator):
 
     def _bound(self) -> tuple[list[str], Bindings]:
         statements = [statement for group in self._groups() for statement in group]
+        if self.statement_count and self.statement_count != len(statements):
+            raise InvalidArgument(f"sql has {len(statements)} statements, statement_count is {self.statement_count}")
         if self.parameters:
             return bind(statements, self.parameters)
         return statements, {str(number): dict(value) for number, value in (self.bindings or {}).items()}

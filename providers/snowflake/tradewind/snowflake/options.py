@@ -33,9 +33,9 @@ HANDED_ON = (
     "passcode_in_password", "proxy_host", "proxy_password", "proxy_port", "proxy_user", "timezone", *WORKLOAD,
 )  # fmt: skip
 OWN = (
-    "authenticator", "aws_conn_id", "azure_conn_id", "dialect", "disable_ocsp_checks", "escape_column_names",
-    "escape_word_format", "host", "insecure_mode", "insert_statement_format", "json_result_force_utf8_decoding",
-    "placeholder", "port", "protocol", "query_tag", "replace_statement_format", "session_parameters",
+    "authenticator", "dialect", "disable_ocsp_checks", "escape_column_names", "escape_word_format", "host",
+    "insecure_mode", "insert_statement_format", "placeholder", "port", "protocol", "query_tag",
+    "replace_statement_format", "session_parameters",
 )  # fmt: skip
 KNOWN = frozenset((*PLACES, *KEYS_OF_USERS, *TOKENS, *OAUTH, *HANDED_ON, *OWN))
 _NUMBERS = ("login_timeout", "network_timeout", "proxy_port", "client_prefetch_threads")
