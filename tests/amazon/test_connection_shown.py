@@ -13,6 +13,7 @@ import pytest
 from tests.amazon.fix_connections import KEY, SECRET, TOKEN, Connect, settings, told
 from tradewind.amazon import provider_info
 from tradewind.amazon.hooks import AwsHook
+from tradewind.amazon.redshift.hooks import RedshiftSQLHook
 from tradewind.amazon.s3.hooks import S3Hook
 from tradewind.hooks.errors import (
     ConnectionFailed,
@@ -111,7 +112,11 @@ def test_the_type_is_offered_only_where_nobody_else_does(monkeypatch: pytest.Mon
 
     assert "connection-types" not in beside
     assert alone["connection-types"] == [
-        {"hook-class-name": "tradewind.amazon.hooks.AwsHook", "connection-type": AwsHook.conn_type}
+        {"hook-class-name": "tradewind.amazon.hooks.AwsHook", "connection-type": AwsHook.conn_type},
+        {
+            "hook-class-name": "tradewind.amazon.redshift.hooks.RedshiftSQLHook",
+            "connection-type": RedshiftSQLHook.conn_type,
+        },
     ]
     for info in (beside, alone):
         jsonschema.validate(info, schema)

@@ -39,8 +39,8 @@ except ImportError:
 
 def wait():
     folder = Path("FOLDER")
-    (project / f"started-{os.getpid()}").touch()
-    while not (project / "go").exists():
+    (folder / f"started-{os.getpid()}").touch()
+    while not (folder / "go").exists():
         time.sleep(0.1)
 
 with DAG("patient", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):
