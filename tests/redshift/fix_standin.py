@@ -80,11 +80,13 @@ def warehouse(
     s3_endpoint: str,
     bucket: str,
     connection: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Warehouse]:
     """Return a warehouse: ``aws_default`` reaches S3 and the Data API, whose statements go by the wire proxy."""
     dsn = f"host=127.0.0.1 port={standin.port} dbname={database.name} user={database.user}"
     api = DataApi(f"{dsn} password={database.password} sslmode=disable", page=100)
     api.strict_sessions = True
+    monkeypatch.setattr("tradewind.amazon.redshift.sessions.FIRST_PAUSE", 0.01)
     with DataApiServer(api) as server:
         services = {"redshift-data": {"endpoint_url": server.url}}
         extra = {"endpoint_url": s3_endpoint, "region_name": "us-east-1", "service_config": services}

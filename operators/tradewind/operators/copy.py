@@ -227,6 +227,12 @@ class CopyOperator(BaseOperator):
             raise InvalidArgument(f'key={self.key!r} means nothing to mode {self.mode!r}: leave it out or use "merge"')
         if self.duplicates not in DUPLICATES:
             raise InvalidArgument(f"duplicates must be one of {', '.join(DUPLICATES)}, not {self.duplicates!r}")
+        if self.duplicates not in self.target.keeps:
+            kept = ", ".join(which for which in DUPLICATES if which in self.target.keeps)
+            raise InvalidArgument(
+                f"duplicates={self.duplicates!r} cannot be kept by {self.target!r}, which knows no order of its input: "
+                f"use {kept}"
+            )
         if self.mode != "merge" and self.duplicates != "error":
             raise InvalidArgument(
                 f"duplicates={self.duplicates!r} means nothing to mode {self.mode!r}, which has no key: "
@@ -244,7 +250,7 @@ class CopyOperator(BaseOperator):
             self.rejects.check()
             self.rejects.check_target()
             self.rejects.check_rejects()
-        if self.max_errors and not self.target.creates:
+        if self.max_errors and not (self.target.creates and self.target.sets_aside):
             raise InvalidArgument(f"max_errors= means nothing to {self.target!r}: leave it out")
 
     def _check_expectations(self) -> None:

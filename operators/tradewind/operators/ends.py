@@ -305,7 +305,11 @@ class Target(End):
 
     modes: ClassVar[frozenset[Mode]] = frozenset(MODES)
     creates: ClassVar[bool] = False
-    """Whether ``create=True`` and ``max_errors=`` mean anything to this target."""
+    """Whether ``create=True`` means anything to this target."""
+    sets_aside: ClassVar[bool] = True
+    """Whether a target that ``creates`` can set bad records aside, as ``max_errors=`` asks."""
+    keeps: ClassVar[frozenset[Duplicates]] = frozenset(DUPLICATES)
+    """Which record of a key a merge can keep where its input has several."""
 
     @abstractmethod
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:

@@ -40,6 +40,7 @@ CREATE SCHEMA redshift;
 CREATE DOMAIN redshift.super AS jsonb;
 CREATE FUNCTION redshift.getdate() RETURNS timestamp LANGUAGE sql STABLE
     AS $$ SELECT (now() AT TIME ZONE 'UTC')::timestamp(0) $$;
+CREATE FUNCTION redshift.json_serialize(jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT $1::text $$;
 CREATE VIEW redshift.svv_columns AS SELECT table_catalog, table_schema, table_name, column_name, ordinal_position,
     column_default, is_nullable, coalesce(domain_name, data_type) AS data_type, character_maximum_length,
     numeric_precision, numeric_scale FROM information_schema.columns;
@@ -98,7 +99,7 @@ class Redshift:
         self.record = record
         self.journal: list[Entry] = []
         self.fault: Fault = lambda sql, number: None
-        self.before_load: Callable[[Command], None] = lambda asked: None
+        self.before_load: Callable[[Command], object] = lambda asked: None
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
 

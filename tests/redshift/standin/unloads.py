@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -23,7 +24,10 @@ def unload(backend: Backend, s3: Any, asked: Command) -> int:
     :raises Refusal: where objects are there already, or the query fails
     """
     _make_room(s3, asked)
-    query = asked.query.strip().rstrip(";")
+    # The name is a part of the SQL standard's syntax for newer servers.
+    query = re.sub(
+        r"\bjson_serialize\(", "redshift.json_serialize(", asked.query.strip().rstrip(";"), flags=re.IGNORECASE
+    )
     columns = backend.must(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0").columns
     data = backend.must(f"COPY (\n{query}\n) TO STDOUT (FORMAT csv, NULL '{_NULL}', FORCE_QUOTE *)").data
     csv.field_size_limit(1 << 30)

@@ -75,10 +75,17 @@ class SqlTable(Projecting, Source, Target):
                 raise InvalidArgument(f"{argument} must be the name of a table, as 'staging.flights', not {text!r}")
             if "{{" not in text and "{%" not in text:
                 self.check_name(text)
-        check_conn_id(self.conn_id)
+        self.check_connection()
         self.check_projection()
         if not isinstance(self.ledger_days, int) or self.ledger_days < 1:
             raise InvalidArgument(f"ledger_days must be a whole number from 1 on, not {self.ledger_days!r}")
+
+    def check_connection(self) -> None:
+        """Refuse what names no connection.
+
+        :raises InvalidArgument: where it names none
+        """
+        check_conn_id(self.conn_id)
 
 
 def check_conn_id(conn_id: object) -> None:

@@ -1,0 +1,54 @@
+"""Expectations on a table in Redshift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from tradewind.amazon.redshift.catalog import Table
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.libpq.names import TableName, quoted
+from tradewind.operators.statements import Rules
+from tradewind.operators.tables.checked import LoadedTable
+
+if TYPE_CHECKING:
+    from tradewind.amazon.redshift.sessions import Session
+
+
+class Loaded(LoadedTable[Table]):
+    """A table within its load's transaction.
+
+    :param session: the load's connection
+    :param table: the table
+    :param key: the merge's key
+    """
+
+    rules: ClassVar[Rules] = "postgres"
+
+    def __init__(self, session: Session, table: Table, key: Sequence[str]) -> None:
+        super().__init__(session, table, table.name.sql, key)
+
+    def parse(self, text: str) -> TableName:
+        """Read a name as the server does."""
+        return TableName.parse(text)
+
+    def quoted(self, column: str) -> str:
+        """Quote a column."""
+        return quoted(column)
+
+    def text(self, column: str) -> str:
+        """Write a column as a text, for messages."""
+        return f"t.{quoted(column)}::varchar"
+
+    def exact(self, column: str) -> str:
+        """Write a column so that texts equal only themselves."""
+        return f"t.{quoted(column)}"
+
+    def age(self, column: str) -> str:
+        """Write the seconds since a column's newest value, by the server's clock, which is in UTC."""
+        kind = self._table.column(column).base
+        if not kind.startswith("timestamp") and kind != "date":
+            raise InvalidArgument(
+                f"column {column!r} of {self.name} is {kind}: its age cannot be told, use dates or times"
+            )
+        return f"extract(epoch FROM getdate()) - extract(epoch FROM max(t.{quoted(column)}))"

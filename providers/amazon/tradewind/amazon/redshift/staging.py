@@ -1,0 +1,141 @@
+"""Objects that lie in S3 for the time of a load or an unload, each try's in a folder of its own."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tradewind.amazon.redshift.marking import Marked
+from tradewind.amazon.s3.files import S3File
+from tradewind.amazon.s3.locations import parse_s3_url
+from tradewind.hooks.errors import InvalidArgument, TradewindError
+from tradewind.operators.dialect import CsvDialect
+from tradewind.operators.ends import CopyRequest, Reading
+from tradewind.operators.files.manifests import Manifest, read_manifest
+from tradewind.operators.progress import Progress
+from tradewind.operators.templates import templated
+
+if TYPE_CHECKING:
+    from tradewind.amazon.s3.hooks import S3Hook
+    from tradewind.amazon.s3.storage import S3Storage
+    from tradewind.hooks.work import Work
+
+log = logging.getLogger(__name__)
+
+PART_BYTES = 256 * 1000**2
+"""Bytes of a staged part before compression; a warehouse loads several at once."""
+
+
+def check_staging(staging: object) -> None:
+    """Refuse what is no folder of S3.
+
+    :raises InvalidArgument: with what to write
+    """
+    if not isinstance(staging, str) or not staging:
+        raise InvalidArgument('staging is missing: name a folder of S3 for files in between, as "s3://bucket/staging/"')
+    if templated(staging):
+        return
+    key = parse_s3_url(staging).key
+    if key and not key.endswith("/"):
+        raise InvalidArgument(f"staging must be a folder, whose name ends with /, not {staging!r}")
+    if any(sign in staging for sign in "\\'\n\r*?{}"):
+        raise InvalidArgument(f"staging must hold no quotes, backslashes, braces or wildcards: {staging!r}")
+
+
+class Staging:
+    """The folder of one try, within that of its work: what killed tries left there is known by its place.
+
+    :param folder: the author's folder
+    :param work: whose work it is
+    :param what: what is copied where, which tells several copies of a task apart
+    :param aws_conn_id: the connection of type ``aws``
+    :param region_name: its region, instead of the connection's
+    """
+
+    def __init__(self, folder: str, work: Work, what: str, aws_conn_id: str | None, region_name: str | None) -> None:
+        check_staging(folder)
+        self.of_work = f"{folder}tradewind/{work.token(f'staging {what}', clears=False)[:40]}/"
+        self.url = f"{self.of_work}{work.try_number}-{secrets.token_hex(8)}/"
+        self._conn_id = aws_conn_id
+        self._region_name = region_name
+        self._file: S3File | None = None
+
+    @property
+    def hook(self) -> S3Hook:
+        """A hook on S3."""
+        from tradewind.amazon.s3.hooks import S3Hook
+
+        return S3Hook(self._conn_id, region_name=self._region_name)
+
+    def storage(self) -> S3Storage:
+        """Connect to S3."""
+        from tradewind.amazon.s3.storage import S3Storage
+
+        return S3Storage(self.hook)
+
+    def put(self, name: str, text: str) -> str:
+        """Write a small object; return its URL."""
+        location = parse_s3_url(f"{self.url}{name}")
+        self.hook.put(*location, text)
+        return location.url
+
+    def write(self, reading: Reading, request: CopyRequest, progress: Progress, dialect: CsvDialect) -> Manifest:
+        """Write a reading's rows as objects of CSV.
+
+        :param reading: the rows
+        :param request: whose work it is
+        :param progress: is told rows and bytes
+        :param dialect: how to write them
+        :return: the objects, with the rows of each
+        """
+        self._file = S3File(
+            f"{self.url}part-{{n}}.csv.gz",
+            dialect=dialect,
+            max_bytes=PART_BYTES,
+            conn_id=self._conn_id,
+            region_name=self._region_name,
+        )
+        self._file.write(Marked(reading, dialect), CopyRequest(request.work, "replace"), progress)
+        self._file = None
+        storage, place = self.storage(), f"{self.url}_manifest.json"
+        found = read_manifest(storage, place)
+        assert found is not None  # noqa: S101 (it was written last)
+        return found
+
+    def cancel(self) -> None:
+        """Abort what is being written; called from another thread or a signal handler."""
+        if self._file is not None:
+            self._file.cancel()
+
+    def remove(self) -> None:
+        """Delete this try's objects; a fault leaves them to the next try, or to a rule of the bucket's."""
+        self._delete(self.url)
+
+    def sweep(self) -> None:
+        """Delete what other tries of the work have left."""
+        try:
+            bucket, prefix = parse_s3_url(self.of_work)
+            own = parse_s3_url(self.url).key
+            keys = [found.key for found in self.hook.list_objects(bucket, prefix) if not found.key.startswith(own)]
+            if keys:
+                self.hook.delete(bucket, keys)
+                log.info("deleted %s objects that an earlier try left in %s", f"{len(keys):,}", self.of_work)
+        except TradewindError as error:
+            log.warning("objects of an earlier try may be left in %s: %s", self.of_work, error)
+
+    def _delete(self, url: str) -> None:
+        try:
+            self.hook.delete_prefix(*parse_s3_url(url))
+        except TradewindError as error:
+            log.warning("objects are left in %s: %s", url, error)
+
+    @contextmanager
+    def removed(self) -> Iterator[None]:
+        """Delete this try's objects after the block, however it ends."""
+        try:
+            yield
+        finally:
+            self.remove()
