@@ -103,8 +103,8 @@ class Columns(SimpleNamespace):
     def __init__(self, batch: Any) -> None:
         names = tuple(batch.schema.names)
         types = tuple(column_type(field.type) for field in batch.schema)
-        rows, file = batch.num_rows, SimpleNamespace(name="memory")
-        super().__init__(batch=batch, schema=batch.schema, columns=names, types=types, rows=rows, file=file)
+        rows = batch.num_rows
+        super().__init__(batch=batch, schema=batch.schema, columns=names, types=types, rows=rows, name="memory")
 
 
 def arrow(text: str) -> Any:
@@ -159,7 +159,7 @@ def test_what_arrives_is_what_the_texts_mean(tables: Any, hook: PostgresHook, ba
     given = Columns(batch)
     write = writer_for(hook, given)
     assert write is not None
-    text = CsvWriter(given, CsvDialect(header=False), "braces")(batch)  # type: ignore[arg-type]
+    text = CsvWriter(given, CsvDialect(header=False), "braces")(batch)
     tables.execute("TRUNCATE a, b")
     tables.copy_expert("COPY a FROM STDIN (FORMAT csv)", io.BytesIO(text))
     tables.copy_expert("COPY b FROM STDIN (FORMAT binary)", io.BytesIO(HEAD + write(batch)))

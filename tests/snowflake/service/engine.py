@@ -12,11 +12,13 @@ from typing import Any
 
 import fakesnow.server
 import sqlglot
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from tests.snowflake.service import special
+from tests.snowflake.service import copying, special
 from tests.snowflake.service.journal import CANCELLED, Journal, Query
 from tests.snowflake.service.logins import Session
+from tests.snowflake.service.transactions import WAITING, Transactions
 
 DONE = "Multiple statements executed successfully."
 _TEXT = {
@@ -60,6 +62,8 @@ class Engine:
         self.journal = Journal(fakesnow.server.shared_fs.duck_conn.cursor())
         self.history_delay = 0.0
         self._locks: dict[int, asyncio.Lock] = {}
+        self._transactions = Transactions()
+        self._defining = asyncio.Lock()  # DuckDB refuses two tables of one name at once, IF NOT EXISTS or not
 
     def submit(self, session: Session, body: Mapping[str, Any], request_id: str | None) -> Query:
         """Begin a request, or find the one that was sent before under the same id."""
@@ -108,6 +112,7 @@ class Engine:
         """End a session: what still runs there ends with it, and its transaction rolls back."""
         self.sessions.pop(session.token, None)
         fakesnow.server.sessions.pop(session.token, None)
+        self._transactions.end(session.token)
         for query in self.journal.queries.values():
             if query.session is session:
                 self.cancel(query)
@@ -189,8 +194,9 @@ class Engine:
             answer = await self.wait(self.journal.queries[found[1]], 3600)
             return _named(answer, query.id)
         elif found := special.SET.fullmatch(sql):
-            session.parameters[found[1].upper()] = found[2].strip("'\"")
-            if found[1].upper() != "AUTOCOMMIT":
+            given = special.settings(found[1])
+            session.parameters |= given
+            if "AUTOCOMMIT" not in given:
                 sql = "SELECT 'Statement executed successfully.' AS \"status\""
         elif found := special.UNSET.fullmatch(sql):
             session.parameters.pop(found[1].upper(), None)
@@ -199,8 +205,39 @@ class Engine:
             if found[1].lower() in ("warehouse", "role"):
                 setattr(session, found[1].lower(), found[2].upper())
             sql = "SELECT 'Statement executed successfully.' AS \"status\""
+        sql = special.without_schema(sql, session.temporary)
         sql = special.with_history(special.with_facts(sql, session, self.account), session, self.history_delay)
-        return await self._execute(query, {**body, "sqlText": sql}, token)
+        return await self._in_transaction(query, {**body, "sqlText": sql}, token)
+
+    async def _in_transaction(self, query: Query, body: Mapping[str, Any], token: str) -> dict[str, Any]:
+        """Run one statement as a transaction of the service does, see ``transactions.py``."""
+        connection, sql = fakesnow.server.sessions.get(token), str(body["sqlText"])
+        if connection is None:
+            return await self._execute(query, body, token)
+
+        async def run(given: Mapping[str, Any]) -> dict[str, Any]:
+            return await self._copied(query, given, token, connection)
+
+        if not await self._transactions.before(token, connection, sql, run, query.cancelled):
+            return failure(*(CANCELLED if query.cancelled.is_set() else WAITING), query.id)
+        if special.DEFINES.match(sql):
+            async with self._defining:
+                answer = await run(body)
+        else:
+            answer = await run(body)
+        self._transactions.after(token, connection, sql, body, failed=not answer["success"])
+        return answer
+
+    async def _copied(self, query: Query, body: Mapping[str, Any], token: str, connection: Any) -> dict[str, Any]:
+        """Run one statement: COPY INTO by rules of our own, all others by fakesnow."""
+        copy = copying.parse(str(body["sqlText"]))
+        if copy is None:
+            return await self._execute(query, body, token)
+        try:
+            rows = await run_in_threadpool(copying.load, connection, copy)
+        except copying.Failed as error:
+            return failure(error.code, error.state, str(error), query.id)
+        return await self._execute(query, {**body, "sqlText": copying.answer(rows), "bindings": None}, token)
 
     def _cancel_by_id(self, session: Session, id: str) -> str:
         query = self.journal.queries.get(id)

@@ -35,6 +35,7 @@ class Session:
     role: str = "SYSADMIN"
     warehouse: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    temporary: set[str] = field(default_factory=set)
     id: int = field(default_factory=lambda: next(_NUMBERS))
 
     @property

@@ -11,9 +11,11 @@ WAIT = re.compile(r"\s*(?:call|select)\s+system\$wait\s*\(\s*([\d.]+)\s*(?:,\s*'
 CANCEL = re.compile(r"\s*select\s+system\$cancel_query\s*\(\s*'([0-9a-f-]+)'\s*\)\s*;?\s*", re.I)
 CANCEL_ALL = re.compile(r"\s*select\s+system\$cancel_all_queries\s*\(\s*(\d+)\s*\)\s*;?\s*", re.I)
 SCAN = re.compile(r"\s*select\s+\*\s+from\s+table\s*\(\s*result_scan\s*\(\s*'([0-9a-f-]+)'\s*\)\s*\)\s*;?\s*", re.I)
-SET = re.compile(r"""\s*alter\s+session\s+set\s+(\w+)\s*=\s*('(?:[^']|'')*'|"[^"]*"|[\w.]+)\s*;?\s*""", re.I)
+_SETTING = r"""(\w+)\s*=\s*('(?:[^']|'')*'|"[^"]*"|[\w.]+)\s*"""
+SET = re.compile(rf"\s*alter\s+session\s+set\s+((?:{_SETTING},?\s*)+);?\s*", re.I)
 UNSET = re.compile(r"\s*alter\s+session\s+unset\s+(\w+)\s*;?\s*", re.I)
 USE = re.compile(r'\s*use\s+(warehouse|role|secondary\s+roles)\s+"?(\w+)"?\s*;?\s*', re.I)
+DEFINES = re.compile(r"\s*(?:create|drop|alter\s+table)\b", re.I)
 _FACTS = {"warehouse": "warehouse", "role": "role", "user": "user", "session": "id", "account": "account"}
 _FACT = re.compile(rf"\bcurrent_({'|'.join(_FACTS)})\s*\(\s*\)", re.I)
 _HISTORY = re.compile(
@@ -21,6 +23,11 @@ _HISTORY = re.compile(
     re.I,
 )
 _UNITS = {"SECONDS": 1.0, "MILLISECONDS": 0.001, "MINUTES": 60.0}
+
+
+def settings(text: str) -> dict[str, str]:
+    """Return what an ALTER SESSION SET sets."""
+    return {name.upper(): value.strip("'\"") for name, value in re.findall(_SETTING, text)}
 
 
 def waiting_seconds(sql: str) -> float | None:
@@ -38,6 +45,20 @@ def with_facts(sql: str, session: Any, account: str) -> str:
         return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
 
     return _FACT.sub(fact, sql) if "current_" in sql.lower() else sql
+
+
+def without_schema(sql: str, temporary: set[str]) -> str:
+    """Leave out where temporary tables are: DuckDB has a place of its own for them.
+
+    :param temporary: the names of the session's, which grow here
+    """
+    found = re.match(r'\s*create\s+temporary\s+table\s+(?:"[^"]+"\s*\.\s*)*("[^"]+")', sql, re.I)
+    if found:
+        temporary.add(found[1])
+    for name in temporary:
+        if name in sql:
+            sql = re.sub(rf'(?:"[^"]+"\.)+{re.escape(name)}', lambda _, name=name: name, sql)  # type: ignore[misc]
+    return sql
 
 
 def with_history(sql: str, session: Any, delay: float) -> str:

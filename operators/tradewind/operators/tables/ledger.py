@@ -55,8 +55,8 @@ class Ledger(Protocol):
         :raises InvalidArgument: with the columns that it lacks
         """
 
-    def holds(self, right: str) -> bool:
-        """Say whether this role has a right to the table."""
+    def holds(self, right: str) -> bool | None:
+        """Say whether this role has a right to the table, None where only the work itself can tell."""
 
     def loaded_at(self, token: str) -> str | None:
         """Return when a piece of work was done (ISO 8601), None where it was not."""

@@ -110,6 +110,16 @@ class SnowflakeSession:
             while (batch := self._blocking(lambda: next(batches, None))) is not None:
                 yield batch
 
+    def columns(self, statement: str, parameters: Parameters = None) -> list[Any]:
+        """Ask which columns a query gives; it is not run.
+
+        :param statement: one SELECT
+        :param parameters: values to bind
+        :return: what the cursor's ``description`` would be
+        """
+        with contextlib.closing(self.conn.cursor()) as cursor:
+            return list(self._blocking(lambda: cursor.describe(statement, parameters)) or ())
+
     def take_notices(self) -> list[str]:
         """Return what the service said since the last call: it says nothing beside its results."""
         return []

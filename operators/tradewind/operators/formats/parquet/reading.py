@@ -145,6 +145,11 @@ class ParquetFile:
         return cls(file, names, types, metadata, pa.schema([schema.field(name) for name in names]))
 
     @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return self.file.name
+
+    @property
     def rows(self) -> int:
         """How many records the file has."""
         return int(self.metadata.num_rows)

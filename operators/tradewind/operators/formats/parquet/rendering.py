@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.formats.parquet.arrow import as_binary, constant, nothing, pyarrow
-from tradewind.operators.formats.parquet.reading import MOST_ROWS, ParquetFile
+from tradewind.operators.formats.parquet.reading import MOST_ROWS
 from tradewind.operators.formats.values import braces, json_text, scalar_text
 from tradewind.operators.types import Arrays, ColumnType, Spelling, spelling
 
@@ -21,17 +21,37 @@ Render = Callable[[Any], Any]
 """Takes an array of pyarrow, returns another one."""
 
 
+class ArrowColumns(Protocol):
+    """The columns of batches that come one after the other."""
+
+    @property
+    def name(self) -> str:
+        """What is read, for messages."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns."""
+
+    @property
+    def types(self) -> tuple[ColumnType, ...]:
+        """Their types between the ends."""
+
+    @property
+    def schema(self) -> Any:
+        """What they are in pyarrow."""
+
+
 class CsvWriter:
     """Writes batches as records of CSV.
 
-    :param opened: the file that they come from
+    :param opened: the columns of what they come from
     :param dialect: how to write the records
     :param arrays: how to write lists
     """
 
-    def __init__(self, opened: ParquetFile, dialect: CsvDialect, arrays: Arrays) -> None:
+    def __init__(self, opened: ArrowColumns, dialect: CsvDialect, arrays: Arrays) -> None:
         pa = pyarrow()
-        self._name, self._columns = opened.file.name, opened.columns
+        self._name, self._columns = opened.name, opened.columns
         self._records = 0
         self._renders: list[Render] = [
             renderer(opened.schema.field(name).type, kind, spelling(arrays, name))

@@ -1,0 +1,79 @@
+"""Queries of Snowflake as the source of a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tradewind.hooks.errors import InvalidArgument
+from tradewind.operators.ends import Reading, Source
+from tradewind.operators.projection import Columns, Constant, Projecting
+from tradewind.operators.tables.ends import check_conn_id
+from tradewind.operators.tables.unloads import KEPT, Sessions
+
+if TYPE_CHECKING:
+    from tradewind.hooks.work import Work
+
+
+class SnowflakeQuery(Projecting, Source):
+    """A query's rows, read in Arrow's batches, in bounded memory.
+
+    What values look like is written in :mod:`tradewind.snowflake.unloading`.
+
+    :param sql: one SELECT or WITH; a file's name ending in ``.sql`` is read as a template
+    :param parameters: values for ``%s`` or ``%(name)s``, bound by the driver
+    :param conn_id: Airflow's connection
+    :param columns: the columns that are wanted, a list; or how the target calls them, a dict as
+        ``{"DEP_TIME": "departure"}``, or what it makes of them, as ``{"DEP_TIME": Field("departure", type="date")}``
+    :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
+    """
+
+    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id", "columns", "constants")
+    template_ext: ClassVar[Sequence[str]] = (".sql",)
+
+    def __init__(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | dict[str, Any] | None = None,
+        *,
+        conn_id: str = "snowflake_default",
+        columns: Columns | None = None,
+        constants: Mapping[str, Constant] | None = None,
+    ) -> None:
+        self.sql = sql
+        self.parameters = parameters
+        self.conn_id = conn_id
+        self.columns = columns
+        self.constants = constants
+
+    def describe(self) -> str:
+        """Name the query's connection."""
+        return f"query on {self.conn_id}"
+
+    def check(self) -> None:
+        """Refuse what is no query."""
+        if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
+            raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
+        if isinstance(self.parameters, str):
+            raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
+        check_conn_id(self.conn_id)
+        self.check_projection()
+
+    @contextmanager
+    def open(self, work: Work) -> Iterator[Reading]:
+        """Connect; the query runs when its rows are read."""
+        # The hook imports Airflow's SQL base: an author's DAG does not pay for it.
+        from tradewind.snowflake.hooks import SnowflakeHook
+        from tradewind.snowflake.unloading import SnowflakeReading, clean_query
+
+        hook = SnowflakeHook(self.conn_id)
+        with closing(Sessions(lambda: hook.session(work), KEPT)) as sessions:
+            yield SnowflakeReading(
+                hook,
+                self.describe(),
+                clean_query(self.sql),
+                self.parameters,
+                sessions=sessions,
+                projection=self.projection(),
+            )

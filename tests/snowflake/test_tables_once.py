@@ -1,0 +1,132 @@
+"""A load happens once: twins, kills, lost answers."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fix_snowflake import SnowflakeDatabase
+from tradewind.hooks.errors import TransientError
+from tradewind.operators.copy import CopyOperator
+from tradewind.operators.local_files import LocalFile
+from tradewind.snowflake.copying import copy_files
+from tradewind.snowflake.ledger import Ledger
+from tradewind.snowflake.names import TableName
+from tradewind.snowflake.tables import SnowflakeTable
+
+Try = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def make_try(snowflake_database: SnowflakeDatabase, tmp_path: Path, context: Callable[..., Any]) -> Try:
+    """Return what runs one try of a load of two rows."""
+    snowflake_database.query("CREATE TABLE t (id INTEGER, name VARCHAR)")
+    path = tmp_path / "in.csv"
+    path.write_text("id,name\n1,a\n2,b\n")
+
+    def run(number: int, **arguments: Any) -> dict[str, Any]:
+        operator = CopyOperator(task_id="load", source=LocalFile(str(path)), target=SnowflakeTable("t"), **arguments)
+        made = context(operator, run_id="run", try_number=number, max_tries=3)
+        result: dict[str, Any] = inspect.unwrap(type(operator).execute)(operator, made)
+        return result
+
+    return run
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let two loads go on when both have their rows in the table, in open transactions, and not before."""
+    barrier = threading.Barrier(2, timeout=60)
+
+    def copy(*given: Any, **named: Any) -> int:
+        rows = copy_files(*given, **named)
+        barrier.wait()
+        return rows
+
+    monkeypatch.setattr("tradewind.snowflake.loading.copy_files", copy)
+
+
+@pytest.mark.usefixtures("together")
+@pytest.mark.parametrize("arguments", [{}, {"mode": "merge", "key": "id"}], ids=["append", "merge"])
+def test_of_two_tries_at_once_one_loads(
+    make_try: Try, snowflake_database: SnowflakeDatabase, arguments: dict[str, Any]
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        results = [each.result() for each in [pool.submit(make_try, number, **arguments) for number in (1, 2)]]
+
+    assert snowflake_database.query("SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "b")]
+    assert [each["rows"] for each in results] == [2, 2]
+    assert [each["loaded_before"] for each in results].count(None) == 1
+    assert snowflake_database.query("SELECT COUNT(*) FROM tradewind_ledger WHERE loaded_at IS NULL AND rows > 0") == [
+        (0,)
+    ]
+
+
+@pytest.mark.usefixtures("together")
+def test_two_merges_of_one_new_key_make_one_row(
+    snowflake_database: SnowflakeDatabase, tmp_path: Path, context: Callable[..., Any]
+) -> None:
+    snowflake_database.query("CREATE TABLE t (id INTEGER, name VARCHAR)")
+
+    def run(name: str) -> dict[str, Any]:
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"id,name\n7,{name}\n")
+        operator = CopyOperator(
+            task_id=name, source=LocalFile(str(path)), target=SnowflakeTable("t"), mode="merge", key="id"
+        )
+        result: dict[str, Any] = inspect.unwrap(type(operator).execute)(operator, context(operator))
+        return result
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [each.result() for each in [pool.submit(run, name) for name in ("one", "other")]]
+
+    [(number, name)] = snowflake_database.query("SELECT * FROM t")
+    assert number == 7
+    assert name in ("one", "other")
+    assert sorted((each["inserted"], each["updated"]) for each in results) == [(0, 1), (1, 0)]
+
+
+def test_a_commit_whose_answer_is_lost_is_found_by_the_retry(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = Ledger.finish
+
+    def lose(self: Any, *given: Any) -> None:
+        finish(self, *given)
+        self.session.commit()
+        raise TransientError("the answer is lost")
+
+    monkeypatch.setattr(Ledger, "finish", lose)
+    with pytest.raises(TransientError):
+        make_try(1)
+    monkeypatch.setattr(Ledger, "finish", finish)
+
+    assert make_try(2)["loaded_before"] is not None
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(2,)]
+
+
+def test_a_try_that_fails_at_the_end_leaves_nothing_and_the_retry_loads(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "_recall", lambda self, token: (_ for _ in ()).throw(TransientError("cut")))
+        with pytest.raises(TransientError):
+            make_try(1)
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(0,)]
+
+    assert make_try(2)["loaded_before"] is None
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(2,)]
+
+
+def test_old_entries_are_forgotten(make_try: Try, snowflake_database: SnowflakeDatabase) -> None:
+    make_try(1)
+    snowflake_database.query("UPDATE tradewind_ledger SET claimed_at = DATEADD(DAY, -100, SYSDATE())")
+    with snowflake_database.hook().session() as session:
+        assert Ledger(session, TableName("TRADEWIND_LEDGER", "S", snowflake_database.name), 101).prune() == 0
+        assert Ledger(session, TableName("TRADEWIND_LEDGER", "S", snowflake_database.name), 99).prune() == 1
