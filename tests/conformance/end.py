@@ -108,7 +108,9 @@ class End(ABC):
 
     def line_of(self, rows: list[Row], row: Row) -> int:
         """Return the line, or the number of the record, by which a message names a row of a source."""
-        return rows.index(row) + 2  # in CSV, a header comes first
+        before = rows[: rows.index(row)]
+        # The rows come as CSV: a header comes first, and a text may have lines of its own.
+        return 2 + sum(1 + "".join(text for text in each if isinstance(text, str)).count("\n") for each in before)
 
     def leftovers(self) -> list[str]:
         """List it once the service has had the time to notice that its client is gone."""
