@@ -68,6 +68,33 @@ def full_stage(stage: Stage, mysql_address: Address) -> Iterator[Stage]:
     mysql_address.query(f"DROP DATABASE {name}")
 
 
+@pytest.fixture(scope="module")
+def redshift_stage(full_stage: Stage) -> Iterator[Stage]:
+    """Give a stand-in for Redshift to one module too."""
+    import psycopg2
+
+    from tests.redshift.standin.server import Redshift, prepare
+
+    name = f"shift_{secrets.token_hex(6)}"
+    url = urlsplit(full_stage.dsn)
+    behind = urlunsplit(url._replace(path=f"/{name}"))
+
+    def run(dsn: str, sql: str, parameters: list[object] | None = None) -> None:
+        connection = psycopg2.connect(dsn, connect_timeout=10)
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+        connection.close()
+
+    run(full_stage.dsn, f"create database {name}")
+    prepare(lambda sql: run(behind, sql), name)
+    address = (url.hostname or "127.0.0.1", url.port or 5432)
+    with Redshift(address, full_stage.client(), lambda _, sql, values: run(behind, sql, values)) as server:
+        place = f"{url.username}:{url.password or ''}@127.0.0.1:{server.port}"
+        yield replace(full_stage, redshift=f"postgresql://{place}/{name}", behind=behind)
+    run(full_stage.dsn, f"drop database {name} with (force)")
+
+
 @pytest.fixture(scope="session")
 def flights_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the year of flights as one CSV file."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WAREHOUSE = "warehouse"
 LAKE = "lake"
 MART = "mart"
+SHIFT = "shift"
 BUCKET = "landing"
 
 
@@ -28,6 +29,8 @@ class Stage:
     :param endpoint: the address of the S3 server
     :param bucket: a bucket that exists
     :param mysql: the MySQL database as a URI, ``mysql://user:password@host:port/database``; empty for none
+    :param redshift: a stand-in for Redshift as a libpq URI; empty for none
+    :param behind: the database behind it, alike
     """
 
     dsn: str
@@ -36,6 +39,8 @@ class Stage:
     secret_key: str = "test"
     bucket: str = BUCKET
     mysql: str = ""
+    redshift: str = ""
+    behind: str = ""
 
     def connections(self) -> dict[str, str]:
         """Return the ends as Airflow connections, in environment variables."""
@@ -44,6 +49,8 @@ class Stage:
         made = {WAREHOUSE: _connection("postgres", self.dsn), LAKE: aws}
         if self.mysql:
             made[MART] = _connection("mysql", self.mysql)
+        if self.redshift:
+            made[SHIFT] = {**_connection("redshift", self.redshift), "extra": {"sslmode": "disable"}}
         return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in made.items()}
 
     def connect(self) -> Any:

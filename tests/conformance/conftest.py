@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.ends import ENDS
+from tests.conformance.ends import ALL, WAREHOUSES
 from tests.conformance.pairs import Pair
 from tests.stage import Stage
 
@@ -21,10 +21,11 @@ def pair(
     context: Callable[..., Any],
 ) -> Iterator[Pair]:
     """Make both ends of one test."""
-    for name, value in full_stage.connections().items():
-        connection(name.removeprefix("AIRFLOW_CONN_"), value)
     kinds, name = request.param, f"t{secrets.token_hex(6)}"
-    source, target = (ENDS[kind](full_stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
+    stage: Stage = request.getfixturevalue("redshift_stage") if WAREHOUSES.keys() & set(kinds) else full_stage
+    for variable, value in stage.connections().items():
+        connection(variable.removeprefix("AIRFLOW_CONN_"), value)
+    source, target = (ALL[kind](stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
     source.make()
     target.make()
     yield Pair(source, target, context)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.conformance.end import End
-from tests.conformance.ends import ENDS
+from tests.conformance.ends import ALL
 
-PAIRS = [(source, target) for source in ENDS for target in ENDS]
-TABLES = [(source, target) for source, target in PAIRS if ENDS[target].keeps_ledger]
+PAIRS = [(source, target) for source in ALL for target in ALL]
+TABLES = [(source, target) for source, target in PAIRS if ALL[target].keeps_ledger]
 
 
 @dataclass

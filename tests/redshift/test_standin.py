@@ -68,6 +68,12 @@ def test_copy_loads_within_the_clients_transaction(wire: Any, warehouse: Warehou
     assert warehouse.query("SELECT count(*) FROM t") == [(0,)]
 
 
+def test_a_quoted_empty_text_is_not_empty(wire: Any, warehouse: Warehouse) -> None:
+    url = warehouse.put("in/a", '1,""\n2,\n"",a\n')
+    run(wire, f"COPY t FROM '{url}' {AS} CSV NULL AS ''")
+    assert run(wire, "SELECT * FROM t ORDER BY id") == [(1, ""), (2, None), (None, "a")]
+
+
 def test_a_manifest_names_what_is_loaded(wire: Any, warehouse: Warehouse) -> None:
     first = warehouse.put("in/a.csv", "1,a\n")
     warehouse.put("in/a.csv.old", "2,b\n")

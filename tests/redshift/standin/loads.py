@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tests.redshift.standin.commands import Command, Refusal
-from tests.redshift.standin.objects import LoadError, Record, objects, records, unpacked
+from tests.redshift.standin.objects import LoadError, Quoted, Record, objects, records, unpacked
 from tests.redshift.standin.wire import error_fields
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 _COPY_LINE = re.compile(r"line (\d+)(?:, column ([^:]+))?")
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
 _TEXTS = ("character varying", "character", "text", "bpchar", "varchar")
 
 
@@ -30,7 +31,7 @@ def load(session: Session, asked: Command) -> int:
         url = f"s3://{bucket}/{key}"
         data = session.server.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         try:
-            plain = unpacked(data, asked.options.get("compression"))
+            plain = unpacked(data, asked.options.get("compression"), url)
             found = list(records(plain, url, asked, names))
             lines = [_line(record, url, types, asked) for record in found]
             feed = "".join(lines).encode()
@@ -66,10 +67,20 @@ def _line(record: Record, url: str, types: dict[str, str], asked: Command) -> st
     fields = []
     for value, (name, kind) in zip(record.fields, types.items(), strict=True):
         text = kind.split("(")[0] in _TEXTS
-        # What the manual says: quotes tell no NULL from a text, and an empty field of no text is always NULL.
-        if value is None or value == null or (not value and (not text or asked.options.get("emptyasnull"))):
+        # The manual: empty is what has nothing between two delimiters; an empty field of no text is always NULL. That
+        # a quoted text may be NULL too, where it reads as NULL is written, nobody says: it is taken for NULL here.
+        empty = value == "" and not (isinstance(value, Quoted) and text)
+        if (
+            value is None
+            or (value == null and value)
+            or (empty and (not text or not null or asked.options.get("emptyasnull")))
+        ):
             fields.append("\\N")
             continue
+        if bad := _NO_UTF_8.search(value):
+            code = bad[0].encode(errors="surrogateescape").hex()
+            reason = f"String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: {code} (error 3)"
+            raise LoadError(url, record.line, name, kind, 1220, reason)
         if "\0" in value:
             raise LoadError(url, record.line, name, kind, 1220, "String contains the NUL character")
         limit = re.search(r"\((\d+)\)", kind)

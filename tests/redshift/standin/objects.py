@@ -8,6 +8,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -73,8 +74,11 @@ def _entry(s3: Any, asked: Command, url: str, mandatory: bool, meta: dict[str, A
     return bucket, key
 
 
-def unpacked(data: bytes, compression: str | None) -> bytes:
-    """Decompress an object."""
+def unpacked(data: bytes, compression: str | None, url: str) -> bytes:
+    """Decompress an object.
+
+    :raises LoadError: where it is broken
+    """
     try:
         if compression == "gzip":
             return gzip.decompress(data)
@@ -85,7 +89,7 @@ def unpacked(data: bytes, compression: str | None) -> bytes:
 
             return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True).read()
     except (OSError, EOFError) as error:
-        raise Refusal(f"failed to inflate the input: {error}") from None
+        raise LoadError(url, 0, "", "", 1216, f"Failed to inflate: {error}") from None
     return data
 
 
@@ -109,19 +113,7 @@ def records(data: bytes, url: str, asked: Command, columns: list[str]) -> Iterat
     if kind == "parquet":
         yield from _parquet(data, columns, url)
         return
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        hexed = data[error.start : error.end].hex()
-        raise LoadError(
-            url,
-            line,
-            "",
-            "",
-            1220,
-            f"String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: {hexed} (error 3)",
-        ) from None
+    text = data.decode(errors="surrogateescape")  # a field that is no UTF-8 is told with its column
     if kind == "json":
         for number, line_text in enumerate(text.splitlines(), 1):
             if line_text.strip():
@@ -131,42 +123,60 @@ def records(data: bytes, url: str, asked: Command, columns: list[str]) -> Iterat
     yield from _delimited(text, url, asked, columns)
 
 
+class Quoted(str):
+    """A field that stood in quotes: it is not empty as the manual means it, with nothing between two delimiters."""
+
+    __slots__ = ()
+
+
 def _delimited(text: str, url: str, asked: Command, columns: list[str]) -> Iterator[Record]:
     options = asked.options
     quoted = options.get("format") == "csv"
     delimiter = options.get("delimiter", "," if quoted else "|")
     skipped = options.get("ignoreheader", 0)
-    file = io.StringIO(text, newline="")
+    at = 0
     for _ in range(skipped):
-        file.readline()
-    csv.field_size_limit(1 << 30)
+        at = text.find("\n", at) + 1 or len(text)
     if quoted:
-        reader = csv.reader(file, delimiter=delimiter, quotechar=options.get("quote", '"'), strict=True)
+        found = _quoted_records(text[at:], delimiter, options.get("quote", '"'), url, skipped + 1)
     else:
-        escape = "\\" if options.get("escape") else None
-        reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE, escapechar=escape)
-    before = 0
-    try:
-        for found in reader:
-            line, before = skipped + before + 1, reader.line_num
-            if not found:
-                found = [""]
-            if len(found) < len(columns):
-                raise LoadError(
-                    url,
-                    line,
-                    columns[len(found)],
-                    "",
-                    1213,
-                    "Missing data for not-null field" if found != [""] else "Delimiter not found",
-                )
-            if len(found) > len(columns):
-                raise LoadError(url, line, "", "", 1202, "Extra column(s) found")
-            yield Record(line, found)
-    except csv.Error as error:
-        raise LoadError(
-            url, skipped + reader.line_num, "", "", 1214, f"Invalid quote formatting for CSV: {error}"
-        ) from None
+        found = _escaped_records(text[at:], delimiter, bool(options.get("escape")), skipped + 1)
+    for line, fields in found:
+        if len(fields) < len(columns):
+            code, reason = (
+                (1213, "Missing data for not-null field") if fields != [""] else (1214, "Delimiter not found")
+            )
+            raise LoadError(url, line, columns[len(fields)] if fields != [""] else "", "", code, reason)
+        if len(fields) > len(columns):
+            raise LoadError(url, line, "", "", 1202, "Extra column(s) found")
+        yield Record(line, fields)
+
+
+def _quoted_records(text: str, delimiter: str, quote: str, url: str, line: int) -> Iterator[tuple[int, list[str]]]:
+    q, d = re.escape(quote), re.escape(delimiter)
+    field = re.compile(rf"(?:{q}((?:[^{q}]|{q}{q})*){q}|([^{q}{d}\r\n]*))({d}|\r?\n|\Z)", re.DOTALL)
+    fields: list[str] = []
+    at, start = 0, line
+    while at < len(text) or fields:
+        match = field.match(text, at)
+        if match is None:
+            raise LoadError(url, start, "", "", 1214, "Invalid quote formatting for CSV")
+        fields.append(Quoted(match[1].replace(quote * 2, quote)) if match[2] is None else match[2])
+        line += match.group().count("\n")
+        at = match.end()
+        if match[3] != delimiter:
+            yield start, fields
+            fields, start = [], line
+            if not match[3]:
+                return
+
+
+def _escaped_records(text: str, delimiter: str, escape: bool, line: int) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, quoting=csv.QUOTE_NONE, escapechar="\\" if escape else None
+    )
+    for fields in reader:
+        yield line + reader.line_num - 1, fields or [""]
 
 
 def _parquet(data: bytes, columns: list[str], url: str) -> Iterator[Record]:

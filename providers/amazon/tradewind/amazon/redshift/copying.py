@@ -135,7 +135,7 @@ class LoadError:
     """A record that COPY refused.
 
     :param url: the object
-    :param line: the line in it, counted from 1
+    :param line: the line in it, counted from 1; 0 where none is told
     :param column: the column, empty where none is told
     :param reason: the service's words, no value in them
     """
@@ -148,8 +148,9 @@ class LoadError:
     def told(self) -> DataError:
         """Return the error with the place that a person can open."""
         column = f", column {self.column}" if self.column else ""
-        text = f"{self.url}, line {self.line:,}{column}: {self.reason}"
-        return DataError(text, source=self.url, line=self.line, column=self.column or None)
+        line = f", line {self.line:,}" if self.line else ""
+        text = f"{self.url}{line}{column}: {self.reason}"
+        return DataError(text, source=self.url, line=self.line or None, column=self.column or None)
 
 
 _QUERIES = (

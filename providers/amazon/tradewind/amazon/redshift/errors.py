@@ -31,6 +31,7 @@ _BY_TEXT: tuple[tuple[str, type[TradewindError]], ...] = (
     (r"cancel+ed on user|canceling statement|query .*cancel", QueryCancelled),
     (r"permission denied|not authorized|access ?denied|must be owner|unable to assume", AccessDenied),
     (r"load into table .* failed|value too long|invalid input syntax|numeric .*overflow|out of range", DataError),
+    (r"inflate|decompress", DataError),
     (r"cannot insert a null|null value in column", DataError),
     (r"does not exist|doesn't exist", NotFound),
     (r"syntax error|is not empty|argument is required", InvalidArgument),

@@ -154,6 +154,9 @@ class RedshiftReading(RowsReading):
                 session.execute("SET timezone TO 'UTC'")
                 session.execute(statement)
                 rows = int(session.query("SELECT pg_last_unload_count()")[0][0])
+            except DataError as error:
+                error.source = error.source or self._name
+                raise
             finally:
                 self._session = None
         return self._found(rows)
