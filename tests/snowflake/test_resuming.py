@@ -246,6 +246,22 @@ def test_a_trigger_outlives_faults(operator: Make, work: MakeContext, server: Sn
     assert event["found"]["state"] == "succeeded"
 
 
+def test_the_waits_of_a_triggerer_share_a_session(operator: Make, work: MakeContext, server: SnowflakeServer) -> None:
+    tasks = [operator(f"SELECT SYSTEM$WAIT(2.{number:02})", deferrable=True, defer_after=0) for number in range(20)]
+    handed = [deferred(task, work(task, map_index=number)) for number, task in enumerate(tasks)]
+    logins, sessions = len(server.logins()), {each["id"] for each in server.sessions()}
+
+    async def all_events() -> list[Any]:
+        triggers = [SnowflakeTrigger(**each.trigger.serialize()[1]) for each in handed]
+        return await asyncio.gather(*map(first_event, triggers))
+
+    events = asyncio.run(all_events())
+
+    assert [event["found"]["state"] for event in events] == ["succeeded"] * 20
+    assert len(server.logins()) == logins + 1
+    assert {each["id"] for each in server.sessions()} <= sessions
+
+
 def test_without_a_triggerer_the_worker_waits(operator: Make, work: MakeContext, server: SnowflakeServer) -> None:
     sql = "SELECT SYSTEM$WAIT(1.03)"
     task = operator(sql, deferrable=True, defer_after=0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +68,7 @@ def request_id(name: str) -> str:
 
 
 class SnowflakeJobs(Jobs):
-    """The service's statements that run by themselves.
+    """The service's statements that run by themselves. Several threads may ask: they share a session.
 
     :param hook: how to connect
     :param timeout: seconds for the login and for each call, in place of the connection's
@@ -77,6 +78,7 @@ class SnowflakeJobs(Jobs):
         self.hook = hook
         self.timeout = timeout
         self._connection: Any = None
+        self._connecting = threading.Lock()
         self._unknown: dict[str, float] = {}
 
     def submit(
@@ -208,9 +210,10 @@ class SnowflakeJobs(Jobs):
             raise
 
     def _connected(self) -> Any:
-        if self._connection is None:
-            self._connection = self.hook.connect(autocommit=True, timeout=self.timeout)
-        return self._connection
+        with self._connecting:
+            if self._connection is None:
+                self._connection = self.hook.connect(autocommit=True, timeout=self.timeout)
+            return self._connection
 
 
 def _job(id: str, name: str, status: str, code: Any, message: Any) -> Job:
