@@ -10,7 +10,8 @@ import sqlglot
 
 from tests.fix_copies import MemoryFiles, copy, drain
 from tests.redshift.fix_standin import ROLE, Warehouse
-from tradewind.amazon.redshift.copying import authorization, copy_statement, option
+from tradewind.amazon.redshift.copying import copy_statement
+from tradewind.amazon.redshift.quoting import authorization, option
 from tradewind.amazon.redshift.tables import RedshiftQuery, RedshiftTable
 from tradewind.amazon.s3.files import S3File
 from tradewind.operators.expectations import ForeignKey, NotNull, RowCount, Unique

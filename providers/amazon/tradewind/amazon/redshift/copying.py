@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tradewind.hooks.errors import AccessDenied, DataError, InvalidArgument, NotFound, SourceChanged
+from tradewind.amazon.redshift.quoting import authorization, option
+from tradewind.hooks.errors import AccessDenied, DataError, NotFound, SourceChanged
 from tradewind.hooks.libpq.names import listed
 from tradewind.operators.files.storage import Storage, StoredFile
 from tradewind.operators.formats.csv.records import CsvInput
@@ -77,14 +78,6 @@ def copy_statement(into: str, columns: Sequence[str], manifest: str, options: st
     return f"COPY {into}{named} FROM {option(manifest)} {authorization(iam_role)} MANIFEST{options}{place}"
 
 
-def authorization(iam_role: str) -> str:
-    """Write which role reads or writes the objects.
-
-    :param iam_role: ``default``, or the ARNs of roles, the first of which assumes the next
-    """
-    return "IAM_ROLE default" if iam_role == "default" else f"IAM_ROLE {option(iam_role)}"
-
-
 def csv_options(source: CsvInput, compression: str | None) -> str:
     """Write the options of CSV.
 
@@ -100,16 +93,6 @@ def csv_options(source: CsvInput, compression: str | None) -> str:
 
 
 PARQUET = " FORMAT AS PARQUET"
-
-
-def option(text: str) -> str:
-    """Quote a text as an option of COPY, in which a backslash escapes.
-
-    :param text: any text without NUL
-    """
-    if "\0" in text:
-        raise InvalidArgument("an option of COPY holds no NUL byte")
-    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def refuse_changed(storage: Storage, files: Sequence[StoredFile]) -> None:

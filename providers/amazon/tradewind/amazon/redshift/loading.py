@@ -10,19 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.amazon.redshift.catalog import Table, admit, existing_table, find_table, full_name, holds, may_create
-from tradewind.amazon.redshift.checking import Loaded
 from tradewind.amazon.redshift.column_types import REFUSED
 from tradewind.amazon.redshift.copying import Batch, Head, copy_statement, csv_options, load_error, refuse_changed
-from tradewind.amazon.redshift.creating import make_table, planned_table
-from tradewind.amazon.redshift.heads import heads, staged_heads
 from tradewind.amazon.redshift.ledger import Ledger
-from tradewind.amazon.redshift.marking import staged_dialect
 from tradewind.amazon.redshift.merging import STAGE, append_statement, merge, merge_statements, stage_statement
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Mode, Part, Reading
 from tradewind.operators.files.manifests import Manifest
-from tradewind.operators.files.reading import FileReading
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
@@ -32,6 +27,7 @@ from tradewind.operators.tables.load import Merged, TableLoad
 from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
+    from tradewind.amazon.redshift.checking import Loaded
     from tradewind.amazon.redshift.sessions import Session
     from tradewind.amazon.redshift.staging import Staging
     from tradewind.hooks.libpq.names import TableName
@@ -110,6 +106,8 @@ class Load(TableLoad[Table]):
 
     def _find_objects(self, table: Table | None) -> None:
         """Find the objects that COPY will load: those of the source where it can, else staged ones."""
+        from tradewind.amazon.redshift.heads import heads, staged_heads
+
         found = heads(self._reading, table)
         if found is not None:
             self._heads = found
@@ -121,6 +119,8 @@ class Load(TableLoad[Table]):
 
     def _dialect(self) -> CsvDialect:
         """Return how rows are staged: NULL is a text that no value is, for COPY tells it by its text alone."""
+        from tradewind.amazon.redshift.marking import staged_dialect
+
         mark = hashlib.sha256(self._loader.staging.url.encode()).hexdigest()[:16]
         return staged_dialect(self._reading, f"@null-{mark}@")
 
@@ -155,6 +155,8 @@ class Load(TableLoad[Table]):
 
     def open_table(self, parts: list[Part]) -> Table:
         """Return the table, made from the input where that is asked for."""
+        from tradewind.amazon.redshift.creating import make_table
+
         found = find_table(self._session, self._name)
         if found is None and self._request.create:
             return make_table(self._session, self._name, parts, self._request.key)
@@ -162,6 +164,8 @@ class Load(TableLoad[Table]):
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
+        from tradewind.amazon.redshift.creating import planned_table
+
         return planned_table(self._name, parts, self._request.key)
 
     def admit(self, table: Table) -> None:
@@ -228,6 +232,8 @@ class Load(TableLoad[Table]):
             raise self._told() or error from error
         rows = int(self._session.query("SELECT pg_last_copy_count()")[0][0])
         if self._staged is None:
+            from tradewind.operators.files.reading import FileReading
+
             assert isinstance(self._reading, FileReading)  # noqa: S101 (told to mypy)
             refuse_changed(self._reading.storage, batch.files)
             self._count(size, rows)
@@ -280,17 +286,21 @@ class Load(TableLoad[Table]):
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
+        from tradewind.amazon.redshift.checking import Loaded
+
         return Loaded(self._session, table, self._request.key)
 
     # the plan
 
     def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what brings the objects into the table or into the stage."""
+        from tradewind.amazon.redshift.heads import heads
+
         into = STAGE if self._request.staged else table.name.sql
         manifest = f"{self._loader.staging.of_work}.../copy-1.manifest"
         dialect = CsvDialect(null="@null-...@")
         staged = CsvInput(source.name, source.stream, dialect, header=b"staged\n", names=source.names)
-        direct = isinstance(self._reading, FileReading) and heads(self._reading, table)
+        direct = heads(self._reading, table)
         options = direct[0].options if direct else csv_options(staged, "gzip")
         return [self._statement(into, columns, manifest, options)]
 

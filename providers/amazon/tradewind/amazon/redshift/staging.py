@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tradewind.amazon.redshift.marking import Marked
+from tradewind.amazon.redshift.quoting import check_staging
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.locations import parse_s3_url
-from tradewind.hooks.errors import InvalidArgument, TradewindError
+from tradewind.hooks.errors import TradewindError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, Reading
 from tradewind.operators.files.manifests import Manifest, read_manifest
 from tradewind.operators.progress import Progress
-from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
@@ -27,22 +27,6 @@ log = logging.getLogger(__name__)
 
 PART_BYTES = 256 * 1000**2
 """Bytes of a staged part before compression; a warehouse loads several at once."""
-
-
-def check_staging(staging: object) -> None:
-    """Refuse what is no folder of S3.
-
-    :raises InvalidArgument: with what to write
-    """
-    if not isinstance(staging, str) or not staging:
-        raise InvalidArgument('staging is missing: name a folder of S3 for files in between, as "s3://bucket/staging/"')
-    if templated(staging):
-        return
-    key = parse_s3_url(staging).key
-    if key and not key.endswith("/"):
-        raise InvalidArgument(f"staging must be a folder, whose name ends with /, not {staging!r}")
-    if any(sign in staging for sign in "\\'\n\r*?{}"):
-        raise InvalidArgument(f"staging must hold no quotes, backslashes, braces or wildcards: {staging!r}")
 
 
 class Staging:

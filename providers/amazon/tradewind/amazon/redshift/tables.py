@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
-from tradewind.amazon.redshift.data import Warehouse
+from tradewind.amazon.redshift.quoting import check_staging
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Duplicates, Reading, Source
@@ -21,6 +21,7 @@ from tradewind.operators.tables.ledger import LEDGER_DAYS
 from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
+    from tradewind.amazon.redshift.data import Warehouse
     from tradewind.amazon.redshift.loading import Load
     from tradewind.amazon.redshift.sessions import Session
     from tradewind.amazon.redshift.staging import Staging
@@ -118,6 +119,8 @@ class RedshiftEnd(ABC):
                     raise InvalidArgument(f'iam_role must be "default" or the ARN of a role, not {arn!r}')
 
     def _place(self) -> Warehouse:
+        from tradewind.amazon.redshift.data import Warehouse
+
         return Warehouse(
             self.cluster_identifier, self.workgroup_name, None, self.database, self.db_user, self.secret_arn
         )
@@ -165,7 +168,6 @@ class RedshiftEnd(ABC):
         :param sql: the query, its values in it
         :param projection: which columns are wanted, and what becomes of them
         """
-        from tradewind.amazon.redshift.staging import check_staging
         from tradewind.amazon.redshift.unloading import RedshiftReading
 
         check_staging(self.staging)
@@ -257,8 +259,6 @@ class RedshiftTable(RedshiftEnd, SqlTable):
 
     def check_target(self) -> None:
         """Refuse a target without a staging folder: the manifest of each COPY lies there at least."""
-        from tradewind.amazon.redshift.staging import check_staging
-
         check_staging(self.staging)
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
@@ -293,16 +293,24 @@ class RedshiftTable(RedshiftEnd, SqlTable):
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
         """Find the table; its rows are unloaded when they are asked for."""
+        with self.session(work) as session:
+            sql = self.query(session)
+            session.rollback()
+        with self.reading(work, sql, self.projection()) as reading:
+            yield reading
+
+    def query(self, session: Session) -> str:
+        """Return the query of the table's rows."""
         from tradewind.amazon.redshift.catalog import existing_table, full_name
         from tradewind.hooks.libpq.names import listed
 
-        name = TableName.parse(self.table)
-        with self.session(work) as session:
-            table = existing_table(session, full_name(session, name))
-            session.rollback()
+        table = existing_table(session, full_name(session, TableName.parse(self.table)))
         columns = listed([column.name for column in table.columns])
-        with self.reading(work, f"SELECT {columns} FROM {table.name.sql}", self.projection()) as reading:  # noqa: S608
-            yield reading
+        return f"SELECT {columns} FROM {table.name.sql}"  # noqa: S608 (quoted)
+
+    def check_source(self) -> None:
+        """Refuse what cannot be unloaded."""
+        self.check()
 
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""
@@ -365,21 +373,26 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
 
     def check(self) -> None:
         """Refuse what is no query, and a query without a staging folder."""
-        from tradewind.amazon.redshift.staging import check_staging
+        self.check_source()
+        check_staging(self.staging)
 
+    def check_source(self) -> None:
+        """Refuse what is no query, and what names no warehouse."""
         if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
             raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
         if isinstance(self.parameters, str):
             raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
         self.check_warehouse()
-        check_staging(self.staging)
         self.check_projection()
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:
         """Connect; the query runs when its rows are read."""
+        with self.reading(work, self.query(), self.projection()) as reading:
+            yield reading
+
+    def query(self, session: Session | None = None) -> str:
+        """Return the query, its values in it."""
         from tradewind.amazon.redshift.unloading import with_values
 
-        sql = with_values(self.sql.strip().rstrip(";").rstrip(), self.parameters)
-        with self.reading(work, sql, self.projection()) as reading:
-            yield reading
+        return with_values(self.sql.strip().rstrip(";").rstrip(), self.parameters)

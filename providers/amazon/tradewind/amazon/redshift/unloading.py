@@ -19,8 +19,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tradewind.amazon.redshift.column_types import Described
-from tradewind.amazon.redshift.copying import authorization, option
 from tradewind.amazon.redshift.marking import rendered
+from tradewind.amazon.redshift.quoting import authorization, option
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.hooks.libpq.names import listed, quoted
 from tradewind.operators.dialect import CsvDialect
