@@ -14,10 +14,13 @@ from urllib.parse import unquote, urlsplit
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from tests.snowflake.server import SnowflakeServer
+
 WAREHOUSE = "warehouse"
 LAKE = "lake"
 MART = "mart"
 SHIFT = "shift"
+LODGE = "lodge"
 BUCKET = "landing"
 
 
@@ -31,6 +34,8 @@ class Stage:
     :param mysql: the MySQL database as a URI, ``mysql://user:password@host:port/database``; empty for none
     :param redshift: a stand-in for Redshift as a libpq URI; empty for none
     :param behind: the database behind it, alike
+    :param snowflake: the Snowflake of the tests, None for none
+    :param snowflake_database: a database of its own there
     """
 
     dsn: str
@@ -41,6 +46,8 @@ class Stage:
     mysql: str = ""
     redshift: str = ""
     behind: str = ""
+    snowflake: SnowflakeServer | None = None
+    snowflake_database: str = ""
 
     def connections(self) -> dict[str, str]:
         """Return the ends as Airflow connections, in environment variables."""
@@ -51,6 +58,8 @@ class Stage:
             made[MART] = _connection("mysql", self.mysql)
         if self.redshift:
             made[SHIFT] = {**_connection("redshift", self.redshift), "extra": {"sslmode": "disable"}}
+        if self.snowflake:
+            made[LODGE] = self.snowflake.connection(database=self.snowflake_database, schema="S")
         return {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in made.items()}
 
     def connect(self) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.conformance.ends import ALL, WAREHOUSES
+from tests.conformance.ends import ALL
 from tests.conformance.pairs import Pair
 from tests.stage import Stage
+
+SNOWFLAKE = f"CONFORMANCE_{secrets.token_hex(4).upper()}"
 
 
 @pytest.fixture
@@ -22,7 +25,11 @@ def pair(
 ) -> Iterator[Pair]:
     """Make both ends of one test."""
     kinds, name = request.param, f"t{secrets.token_hex(6)}"
-    stage: Stage = request.getfixturevalue("redshift_stage") if WAREHOUSES.keys() & set(kinds) else full_stage
+    stage: Stage = request.getfixturevalue("redshift_stage") if "redshift" in kinds else full_stage
+    if "snowflake" in kinds:
+        server = request.getfixturevalue("snowflake_server")
+        server.faults()
+        stage = replace(stage, snowflake=server, snowflake_database=SNOWFLAKE)
     for variable, value in stage.connections().items():
         connection(variable.removeprefix("AIRFLOW_CONN_"), value)
     source, target = (ALL[kind](stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from tests.conformance.end import End
 from tests.conformance.files import S3Csv, S3Jsonl, S3Parquet
 from tests.conformance.redshift import Redshift
+from tests.conformance.snowflake import Snowflake
 from tests.conformance.tables import MySql, Postgres
 
 ENDS: dict[str, type[End]] = {end.kind: end for end in (S3Csv, S3Jsonl, S3Parquet, Postgres, MySql)}
-WAREHOUSES: dict[str, type[End]] = {end.kind: end for end in (Redshift,)}
+WAREHOUSES: dict[str, type[End]] = {end.kind: end for end in (Redshift, Snowflake)}
 """Ends that need a stand-in for their service; :mod:`tests.proofs` kills at their statements by themselves."""
 ALL: dict[str, type[End]] = {**ENDS, **WAREHOUSES}

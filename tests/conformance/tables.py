@@ -28,6 +28,8 @@ class Table(End):
 
     keeps_ledger = True
     schema: ClassVar[str]
+    refusal: ClassVar[str] = r"(?i)constraint"
+    """What is said of a record that :meth:`refuse_large_ids` keeps out."""
     types: ClassVar[dict[str, str]]
     options = ""
 
@@ -54,6 +56,10 @@ class Table(End):
     def things(self) -> set[str]:
         found = self.query(f"SELECT table_name FROM information_schema.tables WHERE table_schema = {self.schema}")
         return {f"table {name}" for (name,) in found}
+
+    def refuse_large_ids(self) -> None:
+        """Let the empty table take ids below 3,500 alone."""
+        self.query(f"ALTER TABLE {self.name} ADD CONSTRAINT {self.name}_c CHECK (id < 3500)")
 
     @abstractmethod
     def connect(self) -> Any:

@@ -139,13 +139,13 @@ def test_a_source_that_fails_half_way_leaves_the_target_as_it_was(pair: Pair, mo
 @pytest.mark.parametrize("mode", ["append", "replace", "merge"])
 def test_a_record_that_does_not_fit_leaves_the_table_as_it_was(pair: Pair, mode: str) -> None:
     assert isinstance(pair.target, Table)
-    pair.target.query(f"ALTER TABLE {pair.target.name} ADD CONSTRAINT {pair.target.name}_c CHECK (id < 3500)")
+    pair.target.refuse_large_ids()
     pair.target.fill(rows(30))
     before = pair.target.state()
     pair.copy(run="an-earlier-one", source=pair.source.changed([]))  # makes the ledger
     pair.source.fill(plain(MANY, start=1000))
 
-    with pytest.raises(DataError, match=r"(?i)constraint"):
+    with pytest.raises(DataError, match=pair.target.refusal):
         pair.copy(mode=mode, key="id" if mode == "merge" else None)
 
     assert pair.target.state() == before
@@ -224,7 +224,7 @@ def test_a_source_that_is_not_there_is_named(pair: Pair) -> None:
     pair.target.fill(rows(10))
     before = pair.target.state()
 
-    with pytest.raises(NotFound, match=f"{pair.source.name}.*none"):
+    with pytest.raises(NotFound, match=f"(?i){pair.source.name}.*none"):
         pair.copy(source=pair.source.missing())
 
     assert pair.target.state() == before

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,10 @@ class SnowflakeServer:
     def faults(self, *rules: Mapping[str, Any], seed: int = 0) -> None:
         """Break calls from now on, see ``service/faults.py``; none without rules."""
         self._ask("faults", {"rules": rules, "seed": seed})
+
+    def fill(self, database: str, table: str, columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+        """Put rows of texts into a table, and nothing else, past SQL."""
+        self._ask("fill", {"database": database, "table": table, "columns": list(columns), "rows": list(rows)})
 
     def set_history(self, *, delay: float) -> None:
         """Show statements in the history only after so many seconds."""

@@ -165,6 +165,7 @@ class Service:
         elif what == "history" and request.method == "POST":
             self.engine.history_delay = body["delay"]
         known: dict[str, Callable[[], Any]] = {
+            "fill": lambda: self.engine.fill(**body),
             "journal": lambda: [query.told() for query in self.engine.journal.queries.values()],
             "calls": lambda: dict(self.faults.calls) if self.faults else {},
             "faults": lambda: [asdict(rule) for rule in self.faults.rules] if self.faults else [],

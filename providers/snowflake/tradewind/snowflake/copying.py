@@ -143,6 +143,7 @@ def located(error: DataError, upload: Upload) -> DataError:
     where = name if line is None else f"{name}, line {line:,}"
     where += f", column {column_name}" if column_name else ""
     said = _DOING.sub("", _ADVICE.sub("", _PLACE.sub("", text)).strip())
+    said = said.replace("Invalid UTF8", "invalid UTF8")  # as all others say it
     made = DataError(f"{where}: {said}", source=name, line=line, column=column_name, value=error.value)
     made.__cause__ = error
     return in_records(in_column(made, upload.part), upload.part)
