@@ -17,7 +17,7 @@ from tradewind.amazon.redshift.marking import _renderer
 from tradewind.amazon.redshift.tables import RedshiftQuery, RedshiftTable
 from tradewind.amazon.redshift.unloading import literal, unload_statement, with_values
 from tradewind.amazon.s3.files import S3File
-from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.errors import InvalidArgument, NotFound, TransientError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest
 from tradewind.operators.projection import Field
@@ -116,6 +116,14 @@ def test_what_a_killed_try_left_is_deleted(place: dict[str, Any], warehouse: War
     other = warehouse.put("staging/mine", "x")
     drain(source)
     assert [f"s3://{warehouse.bucket}/{key}" for key in warehouse.keys("staging/")] == [other]
+
+
+def test_an_unload_that_breaks_leaves_no_object(place: dict[str, Any], warehouse: Warehouse) -> None:
+    warehouse.server.fault = lambda sql, number: "after" if sql.startswith("UNLOAD") else None
+    with pytest.raises(TransientError):
+        drain(RedshiftTable("t", **place))
+    assert len(warehouse.server.statements("^UNLOAD")) == 1
+    assert warehouse.keys("staging/") == []
 
 
 def test_what_is_not_there_is_told(place: dict[str, Any]) -> None:

@@ -89,6 +89,7 @@ class RedshiftReading(RowsReading):
         self._iam_role = iam_role
         self._region = region
         self._projection = projection
+        self._began = False
         self._done: Unloaded | None = None
         self._lock = threading.Lock()
         self._session: Session | None = None
@@ -130,7 +131,7 @@ class RedshiftReading(RowsReading):
 
     def close(self) -> None:
         """Delete the objects."""
-        if self._done is not None or self._session is not None:
+        if self._began:
             self._staging.remove()
 
     def _open(self, query: str, described: Sequence[Described], written: CsvDialect) -> _Objects:
@@ -148,6 +149,7 @@ class RedshiftReading(RowsReading):
             self._region,
         )
         self._staging.sweep()
+        self._began = True
         with self._open_session() as session:
             self._session = session
             try:
