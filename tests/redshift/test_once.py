@@ -20,6 +20,8 @@ from tradewind.amazon.redshift.tables import RedshiftTable
 from tradewind.amazon.s3.files import S3File
 from tradewind.hooks.errors import TransientError
 
+pytestmark = pytest.mark.anywhere
+
 RETRY = replace(WORK, try_number=2)
 
 

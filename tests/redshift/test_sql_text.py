@@ -16,6 +16,8 @@ from tradewind.amazon.redshift.tables import RedshiftQuery, RedshiftTable
 from tradewind.amazon.s3.files import S3File
 from tradewind.operators.expectations import ForeignKey, NotNull, RowCount, Unique
 
+pytestmark = pytest.mark.anywhere
+
 NOT_REDSHIFTS = re.compile(
     r"\bfilter\s*\(|\bon conflict\b|\bto_regclass\b|::text\b|\breturning\b|\bilike any\b|\bctid\b|\blateral\b"
     r"|\btruncate\b|is (not )?distinct from|\bif not exists\b(?!.*\bvarchar\b)|\bsavepoint\b|advisory",

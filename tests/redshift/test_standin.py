@@ -16,6 +16,8 @@ from tests.redshift.fix_standin import ROLE, Warehouse
 from tests.redshift.standin.commands import Refusal, command
 from tests.services import pyarrow
 
+pytestmark = pytest.mark.anywhere
+
 psycopg2: Any = import_module("psycopg2")
 AS = f"IAM_ROLE '{ROLE}'"
 

@@ -23,6 +23,8 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.expectations import Freshness, NotNull, RowCount, Unique
 from tradewind.operators.projection import FILE_NAME, Field
 
+pytestmark = pytest.mark.anywhere
+
 MakeTable = Callable[..., RedshiftTable]
 
 

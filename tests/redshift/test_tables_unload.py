@@ -23,6 +23,8 @@ from tradewind.operators.ends import CopyRequest
 from tradewind.operators.projection import Field
 from tradewind.postgres.tables import PostgresTable
 
+pytestmark = pytest.mark.anywhere
+
 
 @pytest.fixture(params=["wire", "data api"])
 def place(request: pytest.FixtureRequest, warehouse: Warehouse) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from tradewind.operators.local_files import LocalFile
 from tradewind.snowflake import staging
 from tradewind.snowflake.tables import SnowflakeTable
 
+pytestmark = pytest.mark.anywhere
+
 Load = Callable[..., dict[str, Any]]
 
 

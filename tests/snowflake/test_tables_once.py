@@ -20,6 +20,8 @@ from tradewind.snowflake.ledger import Ledger
 from tradewind.snowflake.names import TableName
 from tradewind.snowflake.tables import SnowflakeTable
 
+pytestmark = pytest.mark.anywhere
+
 Try = Callable[..., dict[str, Any]]
 
 

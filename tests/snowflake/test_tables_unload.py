@@ -22,6 +22,8 @@ from tradewind.snowflake.queries import SnowflakeQuery
 from tradewind.snowflake.tables import SnowflakeTable
 from tradewind.snowflake.unloading import ResultColumns, _as_declared, _schema
 
+pytestmark = pytest.mark.anywhere
+
 Unload = Callable[..., Path]
 
 
