@@ -181,6 +181,8 @@ class SnowflakeSession:
     def _watched(self, call: Callable[[], T]) -> T:
         self._running = True
         try:
+            if self._cancelled:  # between the call for this thread and here
+                raise QueryCancelled(f"{self.describe}: the session was cancelled")
             return call()
         finally:
             self._running = False
