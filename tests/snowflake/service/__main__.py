@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 import fakesnow.server
 import uvicorn
+from fakesnow.transforms import stage
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -221,6 +223,7 @@ async def _body(request: Request) -> dict[str, Any]:
 
 def _end_with_parent() -> None:
     sys.stdin.buffer.read()
+    shutil.rmtree(stage.LOCAL_BUCKET_PATH, ignore_errors=True)
     os._exit(0)
 
 
