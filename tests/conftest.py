@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fix_s3",
     "tests.redshift.fix_standin",
     "tests.fix_up",
+    "tests.stack.fix_stack",
 ]

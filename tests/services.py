@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
@@ -48,6 +49,15 @@ def s3() -> str | None:
 def snowflake() -> str | None:
     """Say where a Snowflake would come from, None where there is none."""
     return "fakesnow" if shutil.which("uv") else None
+
+
+def docker() -> str | None:
+    """Say whose containers the tests of the stack would start, None where Docker, Compose or buildx is missing."""
+    commands = (["docker", "info"], ["docker", "compose", "version"], ["docker", "buildx", "version"])
+    if shutil.which("docker") is None:
+        return None
+    done = [subprocess.run(command, capture_output=True, timeout=60, check=False).returncode for command in commands]
+    return os.environ.get("DOCKER_HOST", "docker") if not any(done) else None
 
 
 def pyarrow() -> Any:

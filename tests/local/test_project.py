@@ -14,6 +14,8 @@ import pytest
 from tradewind.local.archive import unpack
 from tradewind.local.errors import InvalidInput
 from tradewind.local.project import Project, pack
+from tradewind.local.pull import Pull
+from tradewind.local.push import Push
 from tradewind.local.s3 import S3Server
 from tradewind.local.state import State
 from tradewind.local.sync import Sync
@@ -44,15 +46,14 @@ class Scene:
         self.sync = self.make()
 
     def make(self) -> Sync:
-        self.sync = Sync(Project(self.folder), self.state, self.client, self.bucket, self.told.append)
+        push = Push(Project(self.folder), self.state.folder / "sync.json", self.client, self.bucket)
+        pull = Pull(self.state, self.client, self.bucket, self.told.append)
+        self.sync = Sync(push, pull, self.told.append)
         return self.sync
 
     def look(self) -> None:
         """Do what the sync's thread does once."""
-        self.sync.push()
-        listing = self.sync._listing("")
-        self.sync.pull(listing)
-        self.sync._notice(listing)
+        self.sync.look()
 
     def objects(self) -> dict[str, bytes]:
         listed = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])

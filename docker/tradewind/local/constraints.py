@@ -16,6 +16,11 @@ DOWNLOAD_TIMEOUT = 5.0
 OWN_CONSTRAINT = re.compile(r"-c |--constraint ")
 """What makes MWAA leave its own constraints away, searched for in every line, comments and names included."""
 
+ALL_OR_NOTHING = (
+    "MWAA would install none of its lines, start all the same, and every DAG that imports one of them would fail: "
+    "mend requirements.txt"
+)
+
 
 class Unreachable(Exception):
     """The published file could not be downloaded."""

@@ -11,89 +11,37 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
 from tradewind.local import interpreter, settings
-from tradewind.local.api import Api, ApiError
-from tradewind.local.errors import InvalidInput, LocalError, StartFailed
+from tradewind.local.engine import Engine
+from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.memory import Usage, usage
 from tradewind.local.metadata import Metadata
 from tradewind.local.postgres import PostgresServer
-from tradewind.local.processes import Child, Guard, free_port, port_is_free, tail
-from tradewind.local.project import Project
+from tradewind.local.processes import Child, Guard, describe, tail
+from tradewind.local.pull import Pull
+from tradewind.local.push import Push
 from tradewind.local.s3 import S3Server
 from tradewind.local.settings import Component
-from tradewind.local.state import Secrets, State, write_private
+from tradewind.local.state import Secrets, write_private
 from tradewind.local.sync import Sync
-from tradewind.local.versions import DEFAULT, version
-
-BUCKET = "mwaa-local"
-RESTARTS = 3
-"""How often a component that crashed is started again before the environment gives up."""
 
 LOG_LIMIT = 20 << 20
 """Bytes after which a component's log is moved aside."""
 
 
-class Environment:
-    """One environment for one folder.
+class Environment(Engine):
+    """One environment of processes on this machine, for one folder."""
 
-    :param path: the user's folder, see :class:`tradewind.local.project.Project`
-    :param state: the state folder, ``.tradewind`` in the user's folder when None
-    :param airflow: the Airflow version, see :data:`tradewind.local.versions.VERSIONS`
-    :param port: the web UI's port; the last one used or a free one when None
-    :param constraints: a constraints file for the user's requirements
-    :param options: Airflow configuration options with dotted keys, as MWAA takes them
-    :param tell: called with a line (or several) for each thing worth telling
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        state: Path | None = None,
-        airflow: str = DEFAULT,
-        *,
-        port: int | None = None,
-        constraints: Path | None = None,
-        options: Mapping[str, str] | None = None,
-        tell: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self.version = version(airflow)
-        self.project = Project(path)
-        self.state = State(state or self.project.folder / ".tradewind")
-        self.bucket = BUCKET
-        self.failure: str | None = None
-        """Why the environment cannot go on, None while it can."""
-        self._constraints = constraints
-        self._options = settings.option_variables(options or {})
-        self._tell = tell
-        self._wanted_port = port
-        self._port = 0
-        self._guard: Guard | None = None
-        self._children: dict[str, Child] = {}
-        self._components: dict[str, Component] = {}
-        self._crashes: dict[str, int] = {}
-        self._stopping = threading.Event()
-        self._watcher: threading.Thread | None = None
-        self._sync: Sync | None = None
-        self._ready = False
-
-    @property
-    def web_url(self) -> str:
-        """The address of Airflow's web UI."""
-        return f"http://127.0.0.1:{self._port}"
-
-    @property
-    def login(self) -> tuple[str, str]:
-        """User and password for the web UI and the REST API."""
-        return self._secrets.user, self._secrets.password
+    _guard: Guard | None = None
+    _sync: Sync | None = None
 
     @property
     def s3_endpoint(self) -> str:
@@ -110,23 +58,13 @@ class Environment:
         """Whether there is anything to stop."""
         return self._guard is not None
 
-    def s3(self) -> S3Server:
-        """Return the S3 server, for its ``client()``."""
-        return self._s3
-
-    def api(self) -> Api:
-        """Return a client for Airflow's REST API, logged in as :attr:`login`."""
-        return Api(self.web_url, self.version.major, *self.login)
-
-    def log(self, component: str) -> Path:
-        """Return the log file of a component (``scheduler``, ``triggerer`` ...)."""
-        return self.state.logs / f"{component}.log"
-
-    def start(self) -> Environment:
+    def start(self) -> Self:
         """Start everything; return when the processes run, which is before they are ready.
 
         :raises LocalError: one of its kinds, with the reason; nothing is left running then
         """
+        self._children: dict[str, Child] = {}
+        self._components: dict[str, Component] = {}
         self.state.open()
         try:
             self._secrets = self.state.secrets()
@@ -140,38 +78,11 @@ class Environment:
             raise
         return self
 
-    def wait_ready(self, timeout: float = 180.0, progress: Callable[[str], None] = lambda line: None) -> None:
-        """Wait until the web server answers and every other component beats.
-
-        :param timeout: seconds
-        :param progress: called with the names of those not ready yet, whenever they change
-        :raises StartFailed: when one ends, or the time is over
-        """
-        api, deadline, told = self.api(), time.monotonic() + timeout, ""
-        while missing := self._missing(api):
-            if self.failure:
-                raise StartFailed(self.failure)
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"{name}:\n{tail(self.log(name), 5)}" for name in missing)
-                raise StartFailed(f"not ready after {timeout:.0f} s: {', '.join(missing)}\n{logs}")
-            if told != (told := ", ".join(missing)):
-                progress(told)
-            self._stopping.wait(0.1)
-        self._ready = True
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait as every engine does; then all components are equals."""
+        super().wait_ready(timeout)
         for child in self._children.values():
             child.renice(0)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the environment is stopped or cannot go on.
-
-        :param timeout: seconds
-        :return: whether it is stopped
-        :raises StartFailed: when it cannot go on, with the reason
-        """
-        stopped = self._stopping.wait(timeout)
-        if self.failure:
-            raise StartFailed(self.failure)
-        return stopped
 
     def stop(self) -> None:
         """Stop everything, in an order that loses nothing; no process is left."""
@@ -201,6 +112,7 @@ class Environment:
         """Return what `status` in another terminal needs to know."""
         pids = {name: child.pid for name, child in self._children.items()}
         return {
+            "engine": "embedded",
             "path": str(self.project.folder),
             "airflow": self.version.airflow,
             "web": self.web_url,
@@ -214,18 +126,6 @@ class Environment:
             },
         }
 
-    def _choose_port(self) -> int:
-        kept = self.state.folder / "port"
-        if self._wanted_port is not None:
-            if not port_is_free(self._wanted_port):
-                raise InvalidInput(f"port {self._wanted_port} is in use: choose another with --port, or leave it out")
-            port = self._wanted_port
-        else:
-            last = kept.read_text().strip() if kept.exists() else ""
-            port = int(last) if last.isdigit() and port_is_free(int(last)) else free_port()
-        kept.write_text(f"{port}\n")
-        return port
-
     def _start_servers(self) -> None:
         """Start S3 and PostgreSQL, and bring the bucket up to date."""
         self._s3 = S3Server(self.state.s3, guard=self._guard)
@@ -235,7 +135,9 @@ class Environment:
         self._metadata = Metadata(self._postgres, self.version)
         self._migrated = self._metadata.prepare()
         self._s3.wait_ready()
-        self._sync = Sync(self.project, self.state, self._s3.client(), self.bucket, self._tell)
+        client = self._s3.client()
+        push = Push(self.project, self.state.folder / "sync.json", client, self.bucket)
+        self._sync = Sync(push, Pull(self.state, client, self.bucket, self._tell), self._tell)
         self._sync.prepare()
 
     def _start_airflow(self) -> None:
@@ -243,10 +145,10 @@ class Environment:
         found = interpreter.find(self.version, requirements, self._constraints, self._tell, self.state.plugins)
         self._python = found.python
         self._variables = self._write_variables()
-        wanted = settings.components(self.version, self._port)
+        wanted = settings.components(self.version.major, self._port)
         self._components = {component.name: component for component in wanted}
         if self._migrated:
-            self._metadata.end_jobs()
+            self._metadata.tables.end_jobs()
         self._launch(wanted[0])  # the slowest comes first, the migration beside it
         if not self._migrated:
             self._migrate()
@@ -264,12 +166,12 @@ class Environment:
         secrets: Secrets = self._secrets
         forced = settings.forced_variables(self.version, self.state, secrets, self._metadata.dsn, self._port)
         write_private(self.state.airflow / "forced.sh", settings.export_script(forced))
-        write_private(self.state.airflow / "passwords.json", json.dumps({secrets.user: secrets.password}) + "\n")
+        write_private(self.state.airflow / "passwords.json", settings.passwords_file(secrets.user, secrets.password))
         write_private(self.state.airflow / "airflow.cfg", "# every option is given by an environment variable\n")
         return {
             **settings.inherited(self._python),
             **settings.fast_variables(),
-            **settings.connections(self._postgres, self.s3_endpoint),
+            **settings.connections("127.0.0.1", self._postgres.port, self._postgres.password, self.s3_endpoint),
             **self._options,
             **forced,
         }
@@ -323,21 +225,18 @@ class Environment:
         if marker.exists() and self._migrated:
             return
         user, password = self.login
-        names = ("--firstname", "Local", "--lastname", "Admin", "--email", "admin@localhost", "--role", "Admin")
-        # Its password is set afterwards, for everybody can read the arguments of a command.
-        self._once("user", "users", "create", "--username", user, *names, "--use-random-password")
-        self._metadata.set_password(user, password)
+        self._once("user", *settings.create_user(user))
+        self._metadata.tables.set_password(user, password)
         marker.touch()
 
-    def _missing(self, api: Api) -> list[str]:
+    def _missing(self, health: Mapping[str, Mapping[str, str | None]]) -> list[str]:
         """Return the components that are not ready yet."""
         names = list(self._components)
-        try:
-            health = api.get("/monitor/health" if self.version.major == 3 else "/health")
-        except (OSError, ApiError, ValueError):
-            return names
-        beating = {name.replace("_", "-") for name, facts in health.items() if (facts or {}).get("status") == "healthy"}
-        return [name for name in names[1:] if name not in beating]
+        beating = {name for name, facts in health.items() if facts.get("status") == "healthy"}
+        return [name for name in names[1:] if name not in beating] if health else names
+
+    def _last_lines(self, name: str, lines: int = 15) -> str:
+        return tail(self.log(name), lines)
 
     def _watch(self) -> None:
         """See a process end: start it again, or give up."""
@@ -366,25 +265,18 @@ class Environment:
     def _crashed(self, name: str, status: int) -> None:
         if self._stopping.is_set():
             return
-        self._crashes[name] = count = self._crashes.get(name, 0) + 1
         what = f"{name} ended with {describe(status)}, the last lines of {self.log(name)}:\n{tail(self.log(name))}"
-        if not self._ready or count > RESTARTS:
-            self._fail(what)
+        if not self._count_crash(name, what):
             return
-        self._tell(f"{what}\nstarting {name} again ({count} of {RESTARTS})")
         component = self._components[name]
         try:
             if component.job:
-                self._metadata.end_jobs(component.job)
+                self._metadata.tables.end_jobs(component.job)
             self._launch(component)
         except LocalError as error:
             self._fail(str(error))
             return
         self.state.announce(self._facts())
-
-    def _fail(self, reason: str) -> None:
-        self.failure = self.failure or reason
-        self._stopping.set()
 
     def _rotate(self) -> None:
         for path in self.state.logs.glob("*.log"):
@@ -409,14 +301,6 @@ class Environment:
                 getattr(self, server).stop()
         guard.sweep()
 
-    def __enter__(self) -> Environment:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
 
 def measure(pids: Mapping[str, int], supervisor: int) -> dict[str, Usage]:
     """Measure processes by name; the supervisor and the guard are counted without what they started.
@@ -428,13 +312,3 @@ def measure(pids: Mapping[str, int], supervisor: int) -> dict[str, Usage]:
     found = {name: usage(pid, alone=name in alone) for name, pid in pids.items()}
     found["tradewind"] = usage(supervisor, alone=True)
     return {name: measured for name, measured in found.items() if measured is not None}
-
-
-def describe(status: int) -> str:
-    """Say in words how a process ended."""
-    if status >= 0:
-        return f"status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"

@@ -25,6 +25,9 @@ LINUX = sys.platform == "linux"
 GRACE = 8.0
 """Seconds that the processes get between the polite signal and SIGKILL when the asker is gone."""
 
+STDOUT = "-"
+"""The name of the guard's own output, among those of files."""
+
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
 PR_SET_SECUREBITS = 28
@@ -192,7 +195,10 @@ class Guard:
 
     def start(self, request: dict[str, Any]) -> int:
         """Start one process, the leader of a session of its own."""
-        output = os.open(request["output"] or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if request["output"] == STDOUT:
+            output = os.dup(1)
+        else:
+            output = os.open(request["output"] or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             process = subprocess.Popen(
                 request["argv"],

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from tradewind.local import uv
-from tradewind.local.constraints import Unreachable, constrains_itself
+from tradewind.local.constraints import ALL_OR_NOTHING, Unreachable, constrains_itself
 from tradewind.local.constraints import find as find_constraints
 from tradewind.local.errors import InstallFailed
 from tradewind.local.state import cache_folder
@@ -205,10 +205,7 @@ class Installation:
         except InstallFailed as error:
             if what != "requirements.txt":
                 raise
-            raise InstallFailed(
-                f"{error}\nMWAA would install none of its lines, start all the same, and every DAG that imports one of "
-                "them would fail: mend requirements.txt"
-            ) from error
+            raise InstallFailed(f"{error}\n{ALL_OR_NOTHING}") from error
 
 
 @dataclass(frozen=True)
@@ -231,10 +228,11 @@ def own_packages() -> Iterator[OwnPackage]:
         groups = {entry.group for entry in found.entry_points}
         if name.startswith("tradewind") and name not in seen and "apache_airflow_provider" in groups:
             seen.add(name)
-            yield OwnPackage(name, _source(found, name))
+            yield OwnPackage(name, source(found, name))
 
 
-def _source(found: Distribution, name: str) -> tuple[str, ...]:
+def source(found: Distribution, name: str) -> tuple[str, ...]:
+    """Return what makes uv install the same distribution."""
     direct = json.loads(found.read_text("direct_url.json") or "{}")
     url = urlparse(direct.get("url", ""))
     if url.scheme != "file":

@@ -58,6 +58,7 @@ class PostgresServer:
     :param settings: configuration parameters over the defaults in :data:`FAST`
     :param databases: databases to make at the start where they are missing
     :param guard: the guard to start under; one of its own when None
+    :param new_password: of a cluster that is made now; drawn at random when None
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class PostgresServer:
         *,
         databases: tuple[str, ...] = (),
         guard: Guard | None = None,
+        new_password: str | None = None,
     ) -> None:
+        self._new_password = new_password
         self.folder = Path(folder).absolute()
         self.data = self.folder / "data"
         self.log = self.folder / "postgres.log"
@@ -185,7 +188,7 @@ class PostgresServer:
         making = self.folder / "making"
         self._remove(making)
         self._remove(self.data)
-        password = secrets.token_hex(16)
+        password = self._new_password or secrets.token_hex(16)
         self._initdb(making, password)
         _write_private(self.folder / "password", password)
         making.rename(self.data)

@@ -71,9 +71,11 @@ class Guard:
     """A small process that starts others and ends them when this one goes away, however it goes.
 
     :param keep: descriptors (of locks) that it holds open until everything has ended
+    :param talks: whether what it starts without an output of its own writes to ours
     """
 
-    def __init__(self, keep: Sequence[int] = ()) -> None:
+    def __init__(self, keep: Sequence[int] = (), *, talks: bool = False) -> None:
+        self._talks = talks
         self.changed = threading.Condition()
         self.closed = False
         self._children: dict[int, Child] = {}
@@ -86,7 +88,7 @@ class Guard:
                 [sys.executable, "-I", "-S", guard_script.__file__, str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno(), *keep],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=None if talks else subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
             )
@@ -117,7 +119,7 @@ class Guard:
 
         :param name: what to call it in messages
         :param env: its whole environment; ours when None
-        :param output: the file to which its output is appended; dropped when None
+        :param output: the file to which its output is appended; dropped when None, unless the guard talks
         :param user: uid and gid to become
         :param capability: the one Linux capability to keep for that user
         :param stop: the signal that ends it in good order, used when we are gone
@@ -130,7 +132,7 @@ class Guard:
             argv=[str(part) for part in argv],
             env=dict(os.environ if env is None else env),
             cwd=str(cwd or "/"),
-            output=None if output is None else str(output),
+            output=str(output) if output is not None else guard_script.STDOUT if self._talks else None,
             nice=nice,
             uid=uid,
             gid=gid,
@@ -216,6 +218,16 @@ def tail(path: Path, lines: int = 15, width: int = 300) -> str:
     except OSError:
         return ""
     return "\n".join(line[:width] for line in text.splitlines()[-lines:])
+
+
+def describe(status: int) -> str:
+    """Say in words how a process ended."""
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
+        return f"signal {-status}"
 
 
 def port_is_free(port: int) -> bool:

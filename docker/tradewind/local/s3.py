@@ -22,6 +22,24 @@ ACCESS_KEY = "test"
 SECRET_KEY = "test"  # noqa: S105 - the server asks for none, clients want one
 
 
+def client(endpoint_url: str) -> S3Client:
+    """Return a boto3 client for a local S3 server.
+
+    :param endpoint_url: its address
+    """
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 2}),
+    )
+
+
 class S3Server:
     """An S3 server on 127.0.0.1 that ends with this process.
 
@@ -64,17 +82,7 @@ class S3Server:
 
     def client(self) -> S3Client:
         """Return a boto3 client for it."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 2}),
-        )
+        return client(self.endpoint_url)
 
     def start(self, wait: bool = True) -> S3Server:
         """Start the server with the buckets of the last time.

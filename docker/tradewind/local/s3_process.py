@@ -1,6 +1,6 @@
 """The local S3 server's process: moto's application, with buckets that are saved in a folder.
 
-``python -m tradewind.local.s3_process PORT FOLDER``
+``python -m tradewind.local.s3_process PORT FOLDER [ADDRESS]``
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Collecting:
 def main() -> int:
     """Serve until SIGTERM; save then, and at intervals."""
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
     raise_file_limit()
     tempfile.tempdir = str(clear_spool(folder))
     os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(IN_MEMORY)
@@ -93,7 +94,7 @@ def main() -> int:
     store = Store(folder)
     store.restore()
     app = Collecting(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", port, app, threaded=True)
+    server = make_server(address, port, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while not stopping.wait(INTERVAL):
         save(store)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tradewind.local import s3
 from tradewind.local.errors import InvalidInput
-from tradewind.local.postgres import USER, PostgresServer
+from tradewind.local.postgres import USER
 from tradewind.local.state import Secrets, State
 from tradewind.local.versions import Version
 
@@ -40,23 +40,40 @@ class Component:
     job: str | None = None
 
 
-def components(version: Version, port: int) -> list[Component]:
-    """Return the processes of an Airflow, the slowest to start first."""
-    address = ("--port", str(port))
-    if version.major == 2:
+def components(major: int, port: int, host: str = "127.0.0.1") -> list[Component]:
+    """Return the processes of an Airflow, the slowest to start first.
+
+    :param major: Airflow's major version
+    :param port: the web UI's
+    :param host: the address it listens on
+    """
+    address = ("--port", str(port), "--workers", "1")
+    if major == 2:
         return [
-            Component(
-                "webserver", ("webserver", "--hostname", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"
-            ),
+            Component("webserver", ("webserver", "--hostname", host, *address), 0, "webserver"),
             Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler", "SchedulerJob"),
             Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler", "TriggererJob"),
         ]
     return [
-        Component("api-server", ("api-server", "--host", "127.0.0.1", *address, "--workers", "1"), 0, "webserver"),
+        Component("api-server", ("api-server", "--host", host, *address), 0, "webserver"),
         Component("scheduler", ("scheduler", "--skip-serve-logs"), 3, "scheduler", "SchedulerJob"),
         Component("dag-processor", ("dag-processor",), 3, "scheduler", "DagProcessorJob"),
         Component("triggerer", ("triggerer", "--skip-serve-logs"), 10, "scheduler", "TriggererJob"),
     ]
+
+
+def passwords_file(user: str, password: str) -> str:
+    """Return the content of the file in which Airflow 3 finds its logins."""
+    return json.dumps({user: password}) + "\n"
+
+
+def create_user(user: str) -> tuple[str, ...]:
+    """Return the command that makes the login on Airflow 2, where it lives in the database.
+
+    Its password is set afterwards, for everybody can read the arguments of a command.
+    """
+    names = ("--firstname", "Local", "--lastname", "Admin", "--email", "admin@localhost", "--role", "Admin")
+    return ("users", "create", "--username", user, *names, "--use-random-password")
 
 
 def option_variables(options: Mapping[str, str]) -> dict[str, str]:
@@ -85,8 +102,14 @@ def inherited(python: Path) -> dict[str, str]:
     return kept
 
 
-def connections(postgres: PostgresServer, s3_endpoint: str) -> dict[str, str]:
-    """Return the connections ``aws_default``, ``postgres_default`` and ``warehouse`` as variables."""
+def connections(host: str, port: int, password: str, s3_endpoint: str) -> dict[str, str]:
+    """Return the connections ``aws_default``, ``postgres_default`` and ``warehouse`` as variables.
+
+    :param host: where PostgreSQL listens
+    :param port: likewise
+    :param password: of its user
+    :param s3_endpoint: the address of S3
+    """
     aws = {
         "conn_type": "aws",
         "login": s3.ACCESS_KEY,
@@ -95,10 +118,10 @@ def connections(postgres: PostgresServer, s3_endpoint: str) -> dict[str, str]:
     }
     warehouse = {
         "conn_type": "postgres",
-        "host": "127.0.0.1",
-        "port": postgres.port,
+        "host": host,
+        "port": port,
         "login": USER,
-        "password": postgres.password,
+        "password": password,
         "schema": "warehouse",
     }
     return {
@@ -134,11 +157,14 @@ def fast_variables() -> dict[str, str]:
     )
 
 
-def forced_variables(version: Version, state: State, secrets: Secrets, metadata: str, port: int) -> dict[str, str]:
+def forced_variables(
+    version: Version, state: State, secrets: Secrets, metadata: str, port: int, *, inside: str | None = None
+) -> dict[str, str]:
     """Return what neither a person's options nor ``startup.sh`` may change.
 
     :param metadata: the DSN of Airflow's database
     :param port: the web UI's
+    :param inside: the address of the web server for the other parts of Airflow, where it is not a person's
     """
     web = f"http://127.0.0.1:{port}"
     options = {
@@ -154,16 +180,16 @@ def forced_variables(version: Version, state: State, secrets: Secrets, metadata:
         "logging.base_log_folder": str(state.airflow / "logs"),
         "usage_data_collection.enabled": "False",
     }
-    options |= _web_3(state, secrets, web) if version.major == 3 else _web_2(secrets, web)
+    options |= _web_3(state, secrets, web, inside or web) if version.major == 3 else _web_2(secrets, web)
     return {"AIRFLOW_HOME": str(state.airflow), "PYTHONUNBUFFERED": "1", **option_variables(options)}
 
 
-def _web_3(state: State, secrets: Secrets, web: str) -> dict[str, str]:
+def _web_3(state: State, secrets: Secrets, web: str, inside: str) -> dict[str, str]:
     return {
         "core.auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
         "core.simple_auth_manager_users": f"{secrets.user}:admin",
         "core.simple_auth_manager_passwords_file": str(state.airflow / "passwords.json"),
-        "core.execution_api_server_url": f"{web}/execution/",
+        "core.execution_api_server_url": f"{inside}/execution/",
         "api.base_url": web,
         "api.secret_key": secrets.web_secret,
         "api_auth.jwt_secret": secrets.jwt_secret,

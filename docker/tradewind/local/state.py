@@ -188,6 +188,19 @@ class State:
         return None
 
 
+def drawn(path: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Return passwords that are drawn at the first call and kept in a file.
+
+    :param path: the file
+    :param names: what they are for
+    """
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    if missing := [name for name in names if name not in kept]:
+        kept |= {name: secrets.token_hex(16) for name in missing}
+        write_private(path, json.dumps(kept))
+    return {name: kept[name] for name in names}
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that its owner alone reads, whole or not at all."""
     new = path.with_name(path.name + ".new")

@@ -38,7 +38,14 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def components(running: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return name, process id, number of processes and bytes of memory of each component; no bytes: it is gone."""
+    """Return name, process or container id, number of processes and bytes of memory of each component.
+
+    What has no bytes is gone.
+    """
+    if running["engine"] == "docker":
+        from tradewind.local.stack.compose import usage
+
+        return usage(running["project"])
     from tradewind.local.environment import measure
 
     pids = {name: pid for name, pid in running["components"].items() if pid is not None}
@@ -58,11 +65,13 @@ def table(facts: dict[str, Any]) -> str:
         f"Airflow {facts['airflow']} for {facts['path']}",
         f"  web     {facts['web']}",
         f"  bucket  s3://{facts['bucket']} at {facts['s3']}",
-        f"  {'component':<14}{'pid':>8}{'processes':>11}{'memory':>10}",
+        f"  {'component':<14}{'id':>14}{'processes':>11}{'memory':>10}",
     ]
     for row in facts["components"]:
         memory = f"{row['bytes'] >> 20} MB" if row["processes"] else "gone"
-        lines.append(f"  {row['name']:<14}{row['pid']:>8}{row['processes']:>11}{memory:>10}")
+        lines.append(f"  {row['name']:<14}{row.get('pid') or row['id']:>14}{row['processes']:>11}{memory:>10}")
     total = sum(row["bytes"] for row in facts["components"])
-    lines.append(f"  {'total':<14}{'':>8}{sum(row['processes'] for row in facts['components']):>11}{total >> 20:>7} MB")
+    lines.append(
+        f"  {'total':<14}{'':>14}{sum(row['processes'] for row in facts['components']):>11}{total >> 20:>7} MB"
+    )
     return "\n".join(lines)

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradewind.local.errors import InvalidInput
 from tradewind.mwaa import folder, running
 from tradewind.mwaa.broken import BrokenDags
 from tradewind.mwaa.terminal import Terminal
 
 if TYPE_CHECKING:
-    from tradewind.local.environment import Environment
+    from tradewind.local.engine import Engine
 
 HELP = "start a local environment for a folder and keep it in sync"
 TEXT = """
@@ -42,6 +43,18 @@ def add_parser(subparsers: Any) -> None:
         metavar="KEY=VALUE",
         help="an Airflow configuration option as MWAA takes it, like core.default_timezone=utc; may be repeated",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("embedded", "docker"),
+        default="embedded",
+        help="processes of this machine, or containers as MWAA lays them out (default: embedded)",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="how many workers, with --engine docker (default: 1)")
+    parser.add_argument(
+        "--base-image",
+        metavar="IMAGE",
+        help="what the containers' images are built from (default: python:VERSION-slim-bookworm)",
+    )
     parser.add_argument("--json", action="store_true", help="print addresses and login as one JSON object when ready")
     parser.set_defaults(run=run)
 
@@ -59,24 +72,13 @@ def option(text: str) -> tuple[str, str]:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Start, tell, stay, stop."""
-    from tradewind.local.environment import Environment
-
     began = time.monotonic()
-    environment = Environment(
-        arguments.path,
-        arguments.state,
-        arguments.airflow,
-        port=arguments.port,
-        constraints=arguments.constraints,
-        options=dict(arguments.option),
-        tell=terminal.warn,
-    )
+    environment = make(arguments, terminal)
     running.listen()
     try:
         with terminal.busy("starting PostgreSQL and S3"):
             environment.start()
-            terminal.update("starting Airflow")
-            environment.wait_ready(progress=lambda names: terminal.update(f"starting {names}"))
+            environment.wait_ready()
         facts = describe(environment, time.monotonic() - began)
         terminal.data(json.dumps(facts) if arguments.json else summary(facts))
         broken = BrokenDags(environment.api(), environment.state.dags, terminal)
@@ -93,7 +95,33 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def describe(environment: Environment, seconds: float) -> dict[str, Any]:
+def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
+    """Return the environment that was asked for, not started.
+
+    :raises InvalidInput: for what the engine has no use for
+    """
+    common: dict[str, Any] = {
+        "port": arguments.port,
+        "constraints": arguments.constraints,
+        "options": dict(arguments.option),
+        "tell": terminal.warn,
+        "progress": terminal.update,
+    }
+    if arguments.engine == "docker":
+        from tradewind.local.stack.engine import Stack
+
+        workers = 1 if arguments.workers is None else arguments.workers
+        where = (arguments.path, arguments.state, arguments.airflow)
+        return Stack(*where, **common, workers=workers, base=arguments.base_image)
+    for name in ("workers", "base_image"):
+        if getattr(arguments, name) is not None:
+            raise InvalidInput(f"--{name.replace('_', '-')} is of the engine docker: add --engine docker")
+    from tradewind.local.environment import Environment
+
+    return Environment(arguments.path, arguments.state, arguments.airflow, **common)
+
+
+def describe(environment: Engine, seconds: float) -> dict[str, Any]:
     """Return what a person or a program needs to use the environment."""
     user, password = environment.login
     return {

@@ -92,12 +92,19 @@ class Demo:
         :raises LocalError: when it cannot be started, or the run does not end
         """
         lay_out(self.folder)
-        self._environment = Environment(self.folder, None, self._airflow, port=self._port, tell=self.terminal.warn)
+        self._environment = Environment(
+            self.folder,
+            None,
+            self._airflow,
+            port=self._port,
+            tell=self.terminal.warn,
+            progress=self.terminal.update,
+        )
         with self.terminal.busy("starting PostgreSQL and S3"):
             self.environment.start()
             threading.Thread(target=self._measure, name="demo-memory", daemon=True).start()
             self._empty_landing()
-            self.environment.wait_ready(progress=lambda names: self.terminal.update(f"starting {names}"))
+            self.environment.wait_ready()
             self._mark("ready")
             self.terminal.update("waiting for the DAG")
             run_id = self._trigger()
@@ -129,7 +136,7 @@ class Demo:
 
     def _empty_landing(self) -> None:
         """Take away what an earlier run let arrive, and bring the small tables."""
-        client, bucket = self.environment.s3().client(), self.environment.bucket
+        client, bucket = self.environment.s3_client(), self.environment.bucket
         listing = client.list_objects_v2(Bucket=bucket, Prefix=LANDING).get("Contents", [])
         for there in listing:
             client.delete_object(Bucket=bucket, Key=there["Key"])
@@ -159,7 +166,7 @@ class Demo:
     def _arrive(self, board: Board) -> None:
         """Let one month after the other arrive, from when on the DAG waits."""
         try:
-            client, bucket = self.environment.s3().client(), self.environment.bucket
+            client, bucket = self.environment.s3_client(), self.environment.bucket
             months = list(dataset.months())
             self._waiting.wait(60)
             for month in months:
@@ -244,7 +251,7 @@ class Demo:
 
     def _fetch(self, days: int) -> Iterator[str]:
         """Copy report and result to this machine, and check that both are whole."""
-        client, bucket = self.environment.s3().client(), self.environment.bucket
+        client, bucket = self.environment.s3_client(), self.environment.bucket
         for key in (REPORT, RESULT):
             try:
                 body = client.get_object(Bucket=bucket, Key=key)["Body"].read()

@@ -1,0 +1,211 @@
+"""Docker and Compose, driven by their command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from tradewind.local.errors import InvalidInput, LocalError, OutOfSpace
+
+TIMEOUT = 120.0
+"""Seconds for one command; builds have their own."""
+BUILD_TIMEOUT = 60 * 60.0
+SERVICES = ("postgres", "broker", "aws")
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One container of a project.
+
+    :param id: its whole id
+    :param service: the service it belongs to
+    :param state: ``running``, ``exited`` ...
+    :param status: the same in words, with its health and its exit status
+    """
+
+    id: str
+    service: str
+    state: str
+    status: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in ("created", "running", "restarting")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether its health check passed."""
+        return "(healthy)" in self.status
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of one that ended."""
+        found = re.match(r"Exited \((\d+)\)", self.status)
+        return int(found[1]) if found else -1
+
+
+def check() -> None:
+    """Refuse a machine without Docker, Compose or BuildKit.
+
+    :raises InvalidInput: with what is missing
+    """
+    if shutil.which("docker") is None:
+        raise InvalidInput("there is no command docker: install Docker, or leave --engine docker out")
+    for arguments, what in (
+        (("version", "--format", "{{.Server.Version}}"), "the Docker daemon does not answer"),
+        (("compose", "version", "--short"), "there is no Docker Compose 2"),
+        (("buildx", "version"), "there is no Docker buildx, which builds the images"),
+    ):
+        done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or [""])[0]
+            raise InvalidInput(f"{what} ({reason}): --engine docker needs it")
+
+
+def docker(*arguments: str, timeout: float = TIMEOUT) -> str:
+    """Run a command of Docker.
+
+    :param timeout: seconds
+    :return: its standard output
+    :raises LocalError: when it fails, with its reason
+    """
+    return _run(["docker", *arguments], timeout)
+
+
+def image_exists(name: str) -> bool:
+    """Say whether an image is on the machine."""
+    done = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{.Id}}", name], capture_output=True, timeout=TIMEOUT, check=False
+    )
+    return done.returncode == 0
+
+
+def containers(project: str) -> list[Found]:
+    """Return the containers of a project, those that ended included."""
+    # The daemon's name for the words below, and not the label's: older ones know no other.
+    format = '{{.ID}}\t{{.Label "com.docker.compose.service"}}\t{{.State}}\t{{.Status}}'
+    text = docker("ps", "--all", "--no-trunc", "--filter", _label(project), "--format", format)
+    return [Found(*line.split("\t")) for line in text.splitlines()]
+
+
+def clear(project: str, *, grace: int = 10) -> None:
+    """End and remove what there is of a project: containers, networks, volumes.
+
+    :param grace: seconds for an orderly end
+    """
+    found = containers(project)
+    airflow = [each.id for each in found if each.service not in SERVICES]  # what the others serve ends first
+    for group in (airflow, [each.id for each in found if each.service in SERVICES]):
+        if group:
+            docker("stop", "--time", str(grace), *group, timeout=grace + TIMEOUT)
+    if found:
+        docker("rm", "--force", "--volumes", *(each.id for each in found))
+    for kind in ("network", "volume"):
+        if names := docker(kind, "ls", "--quiet", "--filter", _label(project)).split():
+            docker(kind, "rm", *names)
+
+
+def logs(container: str, lines: int) -> str:
+    """Return the last lines of a container, both streams in the order of writing."""
+    command = ["docker", "logs", "--tail", str(lines), container]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False)
+    return done.stdout.decode(errors="replace")
+
+
+def usage(project: str) -> list[dict[str, Any]]:
+    """Return id, number of processes and bytes of memory of each running container, by service."""
+    running = {each.id: each.service for each in containers(project) if each.state == "running"}
+    if not running:
+        return []
+    text = docker("stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}\t{{.MemUsage}}\t{{.PIDs}}", *running)
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [
+        {"name": running[id], "id": id[:12], "processes": int(count), "bytes": _bytes(memory.split(" / ")[0])}
+        for id, memory, count in sorted(rows, key=lambda row: running[row[0]])
+    ]
+
+
+def _bytes(text: str) -> int:
+    number, unit = re.fullmatch(r"([\d.]+)(\w+)", text).groups()  # type: ignore[union-attr]
+    return int(float(number) * UNITS[unit])
+
+
+def _label(project: str) -> str:
+    return f"label=com.docker.compose.project={project}"
+
+
+def _run(command: Sequence[str], timeout: float) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LocalError(f"`{' '.join(command[:3])}` took longer than {timeout:.0f} s") from error
+    if done.returncode != 0:
+        _refuse(" ".join(command[:2]), done.stderr)
+    return done.stdout
+
+
+def _refuse(what: str, reason: str) -> None:
+    if "no space left on device" in reason:
+        raise OutOfSpace("no space left on Docker's disk: free some, by `docker system prune` perhaps")
+    raise LocalError(f"`{what}` failed:\n{reason.strip()}")
+
+
+class Compose:
+    """One project of the stack's Compose file.
+
+    :param project: its name
+    :param file: where its variables are written
+    """
+
+    def __init__(self, project: str, file: Path) -> None:
+        self.project = project
+        self._variables = file
+
+    def write(self, variables: Mapping[str, str]) -> None:
+        """Write the variables; no secret is among them."""
+        self._variables.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+
+    def build(self, progress: Callable[[str], None]) -> None:
+        """Build the images.
+
+        :param progress: called with each line that BuildKit writes
+        :raises LocalError: with the last lines
+        """
+        with as_file(files("tradewind.local.stack") / "compose.yaml") as file:
+            command = [*self._command(file), "--progress", "plain", "build"]
+            lines: list[str] = []
+            with subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+            ) as process:
+                try:
+                    for line in process.stdout or ():
+                        lines.append(line.rstrip())
+                        progress(line.rstrip())
+                    status = process.wait(BUILD_TIMEOUT)
+                except BaseException:
+                    process.terminate()
+                    raise
+        if status != 0:
+            _refuse("docker compose build", "\n".join(lines[-40:]))
+
+    def up(self, *services: str) -> None:
+        """Start services, or those of them that ended."""
+        self._run("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *services)
+
+    def _run(self, *arguments: str) -> str:
+        with as_file(files("tradewind.local.stack") / "compose.yaml") as file:
+            return _run([*self._command(file), *arguments], TIMEOUT)
+
+    def _command(self, file: Path) -> list[str]:
+        return [
+            *("docker", "compose", "--project-name", self.project, "--file", str(file)),
+            *("--env-file", str(self._variables)),
+        ]

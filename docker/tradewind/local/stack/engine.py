@@ -1,0 +1,293 @@
+"""A local Amazon MWAA environment in containers: web server, scheduler, workers, and what they need beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Self
+
+from tradewind.local.engine import Engine
+from tradewind.local.errors import InvalidInput, LocalError, StartFailed
+from tradewind.local.postgres import USER
+from tradewind.local.push import Push
+from tradewind.local.s3 import client
+from tradewind.local.stack import compose, images, layout
+from tradewind.local.stack.compose import Compose, Found
+from tradewind.local.stack.forward import Forward
+from tradewind.local.stack.reaper import Reaper
+from tradewind.local.state import State, drawn, write_private
+from tradewind.local.sync import Sync
+from tradewind.local.versions import DEFAULT
+
+AIRFLOW = ("webserver", "scheduler", "worker")
+LOOK = 1.0
+"""Seconds between two looks at the containers."""
+LOG_LINES = 20_000
+"""Lines of each container that are kept when it goes."""
+SECONDS_TO_STOP = 10
+
+
+class Stack(Engine):
+    """One environment of containers, for one folder.
+
+    :param path: the user's folder, see :class:`tradewind.local.project.Project`
+    :param state: the state folder, ``.tradewind`` in the user's folder when None
+    :param airflow: the Airflow version, see :data:`tradewind.local.versions.VERSIONS`
+    :param port: the web UI's port; the last one used or a free one when None
+    :param constraints: a constraints file for the images and the user's requirements
+    :param options: Airflow configuration options with dotted keys, as MWAA takes them
+    :param tell: called with a line (or several) for each thing worth telling
+    :param progress: called with what is going on while it starts, whenever that changes
+    :param workers: how many workers
+    :param base: the image to build from; Python's own when None
+    """
+
+    patience = 900.0  # MWAA's limits for startup.sh and requirements.txt are within it
+
+    def __init__(
+        self,
+        path: Path,
+        state: Path | None = None,
+        airflow: str = DEFAULT,
+        *,
+        port: int | None = None,
+        constraints: Path | None = None,
+        options: Mapping[str, str] | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+        progress: Callable[[str], None] = lambda line: None,
+        workers: int = 1,
+        base: str | None = None,
+    ) -> None:
+        super().__init__(
+            path, state, airflow, port=port, constraints=constraints, options=options, tell=tell, progress=progress
+        )
+        if workers < 1:
+            raise InvalidInput(f"an environment needs a worker at least: {workers} were asked for")
+        self.workers = workers
+        self.folder = self.state.folder / "docker"
+        self.project_name = project_name(self.state)
+        self._base = base
+        self._compose = Compose(self.project_name, self.folder / "compose.env")
+        self._reaper: Reaper | None = None
+        self._sync: Sync | None = None
+        self._forwards: dict[str, Forward] = {}
+        self._sick: set[str] = set()
+
+    @property
+    def s3_endpoint(self) -> str:
+        """The address of the local S3 server, on this machine."""
+        return f"http://127.0.0.1:{self._forwards['aws'].port}"
+
+    @property
+    def warehouse_dsn(self) -> str:
+        """The address of the database ``warehouse``, its password in it: never log it."""
+        return (
+            f"postgresql://{USER}:{self._passwords['database']}@127.0.0.1:{self._forwards['postgres'].port}/warehouse"
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is anything to stop."""
+        return self._reaper is not None
+
+    def start(self) -> Self:
+        """Build the images where they are missing, start the containers; return before they are ready.
+
+        :raises LocalError: one of its kinds, with the reason; nothing is left running then
+        """
+        compose.check()
+        self.state.open()
+        try:
+            compose.clear(self.project_name)  # of one that was killed together with who would have cleared it
+            self._secrets = self.state.secrets()
+            self._port = self._choose_port()
+            self._lay_out()
+            self._build()
+            self._reaper = Reaper(self.project_name, self.state.lock_descriptor)
+            self._progress("starting PostgreSQL, broker and S3")
+            self._compose.up(*compose.SERVICES)
+            self._open_bucket()
+            self._progress("starting Airflow's containers")
+            self._compose.up(*AIRFLOW)
+            self._watcher = threading.Thread(target=self._watch, name="tradewind-watch", daemon=True)
+            self._watcher.start()
+            self.state.announce(self._facts())
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop everything; no container, network or volume is left, what was written lies in the state folder."""
+        self._stopping.set()
+        if self._sync is not None:
+            self._sync.stop()
+        if self._watcher is not None:
+            self._watcher.join(30)
+        if self._reaper is not None:
+            try:
+                self._keep_logs()
+                compose.clear(self.project_name, grace=SECONDS_TO_STOP)
+            finally:
+                for forward in self._forwards.values():
+                    forward.close()
+                self._reaper.close()  # tries again what failed
+                self._reaper = None
+        self.state.retire()
+        self.state.close()
+
+    def _lay_out(self) -> None:
+        """Write the secrets, for the containers' user alone, and make the folders of what they keep."""
+        owner = images.user_id()
+        self.folder.mkdir(exist_ok=True, mode=0o711)
+        secrets = self.folder / "secrets"
+        secrets.mkdir(exist_ok=True, mode=0o711)
+        self._passwords = drawn(self.folder / "passwords.json", ("database", "broker"))
+        bundle = os.environ.get("SSL_CERT_FILE", "")
+        content = {
+            **asdict(self._secrets),
+            **self._passwords,
+            "options": json.dumps(self._options),
+            "ca": Path(bundle).read_text() if bundle and Path(bundle).is_file() else "",
+        }
+        for name, value in content.items():
+            write_private(secrets / name, value)
+            _give(secrets / name, owner)
+        for name in ("postgres", "s3"):
+            (self.folder / name).mkdir(exist_ok=True, mode=0o700)
+            _give(self.folder / name, owner)
+
+    def _build(self) -> None:
+        found = images.prepare(self.version, self._base, self._constraints, self._tell)
+        self._compose.write(
+            {
+                **found.variables(),
+                "TRADEWIND_DATA": str(self.folder),
+                "TRADEWIND_PORT": str(self._port),
+                "TRADEWIND_WORKERS": str(self.workers),
+                "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
+            }
+        )
+        if not all(map(compose.image_exists, (found.airflow, found.services))):
+            self._tell(f"building the images of Airflow {self.version.airflow} (kept for the next time)")
+            self._compose.build(self._progress)
+
+    def _open_bucket(self) -> None:
+        """Make a way to the private network and bring the bucket up to date."""
+        through = next(each.id for each in compose.containers(self.project_name) if each.service == "aws")
+        self._forwards = {
+            "aws": Forward(through, ("127.0.0.1", layout.AWS[1])),
+            "postgres": Forward(through, layout.POSTGRES),
+        }
+        s3, deadline = client(self.s3_endpoint), time.monotonic() + 90
+        while True:
+            try:
+                s3.list_buckets()
+                break
+            except Exception as error:  # a server that is just starting fails in many ways
+                if time.monotonic() > deadline:
+                    raise StartFailed(f"S3 does not answer: {error}\n{self._last_lines('aws')}") from error
+                time.sleep(0.2)
+        push = Push(self.project, self.folder / "sync.json", s3, self.bucket)
+        self._sync = Sync(push, None, self._tell)
+        self._sync.prepare()
+        self._sync.start()
+
+    def _missing(self, health: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+        """Return the parts that are not ready yet."""
+        parts = [name for name, facts in health.items() if facts.get("status") is not None]
+        missing = [name for name in parts if health[name]["status"] != "healthy"] if health else ["webserver"]
+        well = [each for each in compose.containers(self.project_name) if each.service == "worker" and each.healthy]
+        return missing + ["worker"] * (self.workers - len(well))
+
+    def _last_lines(self, name: str, lines: int = 15) -> str:
+        service = name if name in (*compose.SERVICES, *AIRFLOW) else "scheduler"
+        try:
+            found = [each for each in compose.containers(self.project_name) if each.service == service]
+        except LocalError as error:
+            return str(error)
+        return self._lines_of(found[0], lines) if found else f"there is no container {service}"
+
+    def _watch(self) -> None:
+        """See a container end: put another in its place, or give up. See one fall ill, and tell."""
+        while not self._stopping.wait(LOOK):
+            try:
+                found = compose.containers(self.project_name)
+                for each in found:
+                    self._look_at(each)
+                if not found and not self._stopping.is_set():
+                    self._fail("the containers were removed: start again")
+            except LocalError as error:
+                if not self._stopping.is_set():
+                    self._fail(f"Docker does not answer: {error}")
+
+    def _look_at(self, found: Found) -> None:
+        if self._stopping.is_set():
+            return
+        if not found.running:
+            self._ended(found)
+        elif "(unhealthy)" in found.status and found.id not in self._sick:
+            self._sick.add(found.id)
+            self._tell(f"{found.service} ({found.id[:12]}) is not well, its last lines:\n{self._lines_of(found)}")
+        elif found.healthy and found.id in self._sick:
+            self._sick.remove(found.id)
+            self._tell(f"{found.service} ({found.id[:12]}) is well again")
+
+    def _ended(self, found: Found) -> None:
+        """Replace a container, as MWAA does: the new one has another name and nothing of the old one."""
+        lines = self._lines_of(found)
+        _, failed, reason = lines.rpartition(layout.FAILED)
+        what = reason.strip() if failed else f"{found.service} {_describe(found.exit_status)}, its last lines:\n{lines}"
+        if not self._count_crash(found.service, what):
+            return
+        compose.docker("rm", "--force", "--volumes", found.id)
+        self._compose.up(found.service)
+        if found.service == "aws":
+            self._fail("the container of S3 ended, and with it the way to the bucket: start again")
+
+    def _lines_of(self, found: Found, lines: int = 60) -> str:
+        """Return the last lines of a container, from its own reason on where it gives one."""
+        text = compose.logs(found.id, 400)
+        before, mark, reason = text.rpartition(layout.FAILED)
+        return mark + reason if mark else "\n".join(before.splitlines()[-lines:] or text.splitlines()[-lines:])
+
+    def _keep_logs(self) -> None:
+        """Keep what the containers wrote, beside what the embedded engine keeps."""
+        texts: dict[str, str] = {}
+        for each in compose.containers(self.project_name):
+            texts[each.service] = texts.get(each.service, "") + compose.logs(each.id, LOG_LINES)
+        for service, text in texts.items():
+            write_private(self.log(service), text)
+
+    def _facts(self) -> dict[str, object]:
+        """Return what `status` in another terminal needs to know."""
+        return {
+            "engine": "docker",
+            "project": self.project_name,
+            "path": str(self.project.folder),
+            "airflow": self.version.airflow,
+            "web": self.web_url,
+            "s3": self.s3_endpoint,
+            "bucket": self.bucket,
+            "components": {},
+        }
+
+
+def project_name(state: State) -> str:
+    """Return the name of the Compose project of a state folder."""
+    return f"tradewind-{hashlib.sha256(str(state.folder).encode()).hexdigest()[:10]}"
+
+
+def _describe(status: int) -> str:
+    return "ended with SIGKILL" if status == 137 else f"ended with status {status}"
+
+
+def _give(path: Path, owner: int) -> None:
+    if os.getuid() == 0:
+        os.chown(path, owner, 0)

@@ -1,0 +1,64 @@
+"""Where things are inside of the containers, and how the containers reach one another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tradewind.local.state import Secrets, State
+
+SECRETS = Path("/run/secrets")
+DATA = Path("/data")
+"""What a container keeps for the next start, a folder of the machine."""
+AIRFLOW = State(Path("/usr/local"))
+"""Airflow's folders: those of MWAA, below ``/usr/local/airflow``."""
+CONSTRAINTS = Path("/etc/tradewind/constraints.txt")
+SCHEMA = Path("/etc/tradewind/airflow.sql")
+"""Airflow's own schema, migrated when the images were built."""
+HEALTH = Path("/tmp/healthy")  # noqa: S108 - of the container, which nobody else is in
+"""A file whose date says when a part of Airflow was last found well."""
+HEALTHY = 30.0
+"""Seconds for which that holds."""
+
+POSTGRES = ("postgres", 5432)
+BROKER = ("broker", 6379)
+AWS = ("aws", 5000)
+WEB = ("webserver", 8080)
+
+FAILED = "tradewind failed: "
+"""What a container writes before the reason of its end."""
+
+
+def secret(name: str) -> str:
+    """Return one secret; empty where this container is not given it."""
+    try:
+        return (SECRETS / name).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def secrets() -> Secrets:
+    """Return the environment's secrets, those this container is not given empty."""
+    return Secrets(**{name: secret(name) for name in Secrets.__dataclass_fields__})
+
+
+def options() -> dict[str, str]:
+    """Return the variables made of the configuration options that the user gave."""
+    return dict(json.loads(secret("options") or "{}"))
+
+
+def database_dsn(name: str) -> str:
+    """Return the address of a database, its password in it."""
+    host, port = POSTGRES
+    return f"postgresql://tradewind:{secret('database')}@{host}:{port}/{name}"
+
+
+def broker_url() -> str:
+    """Return the broker's address, its password in it."""
+    host, port = BROKER
+    return f"redis://:{secret('broker')}@{host}:{port}/0"
+
+
+def url(address: tuple[str, int]) -> str:
+    """Return the HTTP address of a service."""
+    return f"http://{address[0]}:{address[1]}"

@@ -1,0 +1,57 @@
+"""What the parts of Airflow are told inside of their containers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from tradewind.local import metadata, settings
+from tradewind.local.stack import layout
+from tradewind.local.versions import Version
+
+KEPT = ("PATH", "HOME", "USER", "LANG", "HOSTNAME", "TZ", "PYTHONUSERBASE", "PIP_USER")
+"""Variables of the container that Airflow's processes take over."""
+
+
+def metadata_dsn(version: Version) -> str:
+    """Return the address of Airflow's database, its password in it."""
+    return layout.database_dsn(metadata.database(version))
+
+
+def forced(version: Version, port: int) -> dict[str, str]:
+    """Return what neither a person's options nor ``startup.sh`` may change.
+
+    :param version: the Airflow version
+    :param port: the port of the machine on which the web UI is published
+    """
+    dsn = metadata_dsn(version)
+    variables = settings.forced_variables(
+        version, layout.AIRFLOW, layout.secrets(), dsn, port, inside=layout.url(layout.WEB)
+    )
+    variables |= settings.option_variables(
+        {
+            "core.executor": "CeleryExecutor",
+            "celery.broker_url": layout.broker_url(),
+            "celery.result_backend": dsn.replace("postgresql://", "db+postgresql+psycopg2://", 1),
+            "operators.default_queue": "default",
+        }
+    )
+    # What this container is not given stays away, for Airflow would take an empty secret for one.
+    return {key: value for key, value in variables.items() if value}
+
+
+def offered() -> dict[str, str]:
+    """Return what options and ``startup.sh`` may change."""
+    fast = settings.option_variables({"core.parallelism": "32", "celery.worker_autoscale": "5,2"})
+    connections = settings.connections(*layout.POSTGRES, layout.secret("database"), layout.url(layout.AWS))
+    return {**settings.fast_variables(), **fast, **connections, **layout.options()}
+
+
+def environment(forced: Mapping[str, str], mwaa: str) -> dict[str, str]:
+    """Return the whole environment of Airflow's processes, before ``startup.sh``.
+
+    :param forced: see :func:`forced`
+    :param mwaa: MWAA's name of the component
+    """
+    kept = {key: os.environ[key] for key in KEPT if key in os.environ}
+    return {**kept, **offered(), **forced, "MWAA_AIRFLOW_COMPONENT": mwaa}

@@ -1,0 +1,94 @@
+"""``tradewind up --engine docker`` on a project of a test's own; nothing of it is left after the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.fix_up import Up, wait_for
+from tradewind.local.stack.engine import project_name
+from tradewind.local.state import State
+from tradewind.local.versions import VERSIONS
+
+BASE = "TRADEWIND_BASE_IMAGE"
+CONSTRAINTS = Path(os.environ.get("TRADEWIND_CONSTRAINTS_DIR") or Path(__file__).parents[3] / "shared" / "mwaa")
+
+
+def require(service: str, reason: str) -> None:
+    """Skip, or fail where the stack is required: ``TRADEWIND_STACK=1`` beside ``TRADEWIND_REQUIRE=all``."""
+    if os.environ.get("TRADEWIND_STACK") != "1":
+        pytest.skip(f"{service}: {reason}")
+    services.require(service, reason)
+
+
+def docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+class Containers:
+    """What Docker has of one environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = project_name(State(folder / ".tradewind"))
+        self._label = f"label=com.docker.compose.project={self.project}"
+
+    def ids(self, service: str | None = None) -> list[str]:
+        filters = ["--filter", self._label]
+        if service is not None:
+            filters += ["--filter", f"label=com.docker.compose.service={service}"]
+        return docker("ps", "--all", "--quiet", "--no-trunc", *filters).split()
+
+    def inspect(self) -> dict[str, dict[str, Any]]:
+        """Return what Docker tells of each container, by service."""
+        found = json.loads(docker("inspect", *self.ids()))
+        return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
+
+    def left(self) -> list[str]:
+        """Return the containers, networks and volumes that there are."""
+        kinds = [docker(kind, "ls", "--quiet", "--filter", self._label).split() for kind in ("network", "volume")]
+        return [*self.ids(), *(name for names in kinds for name in names)]
+
+
+def stack_arguments(airflow: str) -> tuple[str, ...]:
+    """Return the arguments of ``up`` for the engine docker, where it can be used."""
+    if services.docker() is None:
+        require("docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two")
+    constraints = CONSTRAINTS / airflow / "constraints.txt"
+    if not constraints.is_file():
+        require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
+    base = os.environ.get(BASE) or f"tradewind-test/base:{VERSIONS[airflow].python}"
+    if subprocess.run(["docker", "image", "inspect", base], capture_output=True, check=False).returncode != 0:
+        require("base image", f"there is no image {base}: .ci/stack makes it, or set {BASE}")
+    return "--engine", "docker", "--airflow", airflow, "--base-image", base, "--constraints", str(constraints)
+
+
+@pytest.fixture
+def containers(project: Path) -> Containers:
+    return Containers(project)
+
+
+@pytest.fixture
+def stack(up: Callable[..., Up], containers: Containers, request: pytest.FixtureRequest) -> Iterator[Callable[..., Up]]:
+    """Return a function that starts the stack on the project."""
+    airflow = getattr(request, "param", "3.3.1")
+    arguments = stack_arguments(airflow)
+    started: list[Up] = []
+
+    def start(*more: str) -> Up:
+        started.append(up(*arguments, *more))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+    wait_for(lambda: not containers.left(), 120, "the end of the containers")

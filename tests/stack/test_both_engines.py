@@ -1,0 +1,75 @@
+"""One environment, two engines: the same bucket gives the same result, the same commands drive it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.fix_up import DAG, Up, is_there, wait_for
+from tests.stack.fix_stack import Containers, stack_arguments
+from tradewind.local.api import Api
+from tradewind.local.versions import VERSIONS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+RUNNING = version("apache-airflow")
+
+PLUGIN = """
+def word():
+    return "of a plugin"
+"""
+
+
+@pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
+@pytest.mark.parametrize("engine", ["embedded", "docker"])
+def test_a_day_with_an_environment(engine: str, up: Callable[..., Up], project: Path, containers: Containers) -> None:
+    arguments = stack_arguments(RUNNING) if engine == "docker" else ("--airflow", RUNNING)
+    (project / "plugins").mkdir()
+    (project / "plugins" / "words.py").write_text(PLUGIN)
+    environment = up(*arguments, "--option", "core.default_timezone=Europe/Berlin")
+    facts = environment.ready(600)
+    api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
+
+    def run() -> object:
+        run_id = api.trigger("hello")
+        assert api.wait_run("hello", run_id, timeout=180) == "success"
+        return api.xcom("hello", run_id, "answer")
+
+    wait_for(lambda: is_there(api, "hello"), 120, "the DAG in Airflow")
+    api.unpause("hello")
+    environment.look()
+    assert run() == {"schema": "warehouse", "mine": "yes", "read": True, "word": "WORD"}
+
+    zone = '__import__("airflow.configuration").configuration.conf.get("core", "default_timezone")'
+    changed = DAG.replace('"WORD"', f'[__import__("words").word(), {zone}]').replace('"mine"', '"own"')
+    (project / "dags" / "hello.py").write_text(changed)
+    (project / "dags" / "second.py").write_text(DAG.replace('"hello"', '"second"'))
+    wait_for(lambda: is_there(api, "second"), 60, "the saved DAG in Airflow")
+    wait_for(lambda: "own" in str(run()), 60, "the saved change in a task")
+    assert run() == {"schema": "warehouse", "own": "yes", "read": True, "word": ["of a plugin", "Europe/Berlin"]}
+
+    (project / "dags" / "broken.py").write_text(DAG.replace("import os", "import no_such_module"))
+    wait_for(lambda: "dags/broken.py cannot be imported:" in environment.talk.read_text(), 60, "the broken DAG told")
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in environment.talk.read_text()
+    (project / "dags" / "broken.py").unlink()
+    wait_for(lambda: "dags/broken.py is no longer broken" in environment.talk.read_text(), 120, "its end told")
+    (project / "startup.sh").write_text("export MINE=no\n")
+    wait_for(lambda: "startup.sh changed: stop and start" in environment.talk.read_text(), 30, "the change told")
+
+    status = environment.status()
+    assert status["running"]
+    assert status["web"] == facts["web"]
+    assert next(row for row in status["components"] if row["name"] == "scheduler")["bytes"] > 50 << 20
+    environment.look()
+
+    environment.process.send_signal(signal.SIGINT)
+    assert environment.process.wait(120) == 130
+    assert environment.left() == []
+    assert environment.status() == {"running": False, "state": str(project / ".tradewind")}
+    if engine == "docker":
+        assert containers.left() == []
+        assert "TaskInstance Finished" in (project / ".tradewind" / "logs" / "scheduler.log").read_text()
