@@ -109,7 +109,7 @@ def test_nobody_else_gets_in_and_user_code_does_not_get_out(
 
     # A process that hangs is not well, though it runs; what the container's health says reaches the terminal.
     docker("exec", found["scheduler"]["Id"], "python3", "-c", STOP)
-    wait_for(talked(environment, "no sign of life for 30 s: TriggererJob"), 120, "the illness told")
+    wait_for(talked(environment, ") is not well: no sign of life for 30 s: TriggererJob"), 120, "the illness told")
 
     environment.look()
     environment.process.kill()

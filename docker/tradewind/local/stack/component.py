@@ -163,6 +163,7 @@ class Container:
                     tell(f"{self.name} is well again")
                 trouble = ""
             except Exception as error:  # whatever it is, it is the reason why the container is not healthy
+                layout.ILLNESS.write_text(str(error))
                 if str(error) != trouble and layout.HEALTH.exists():
                     trouble = str(error)
                     tell(f"{self.name} is not well: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -118,6 +119,12 @@ def logs(container: str, lines: int) -> str:
     command = ["docker", "logs", "--tail", str(lines), container]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT, check=False)
     return done.stdout.decode(errors="replace")
+
+
+def illness(container: str) -> str:
+    """Return what the last health check of a container said."""
+    health = json.loads(docker("inspect", "--format", "{{json .State.Health}}", container))
+    return str(health["Log"][-1]["Output"]).strip() if health and health["Log"] else ""
 
 
 def usage(project: str) -> list[dict[str, Any]]:

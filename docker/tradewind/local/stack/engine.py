@@ -234,7 +234,7 @@ class Stack(Engine):
             self._ended(found)
         elif "(unhealthy)" in found.status and found.id not in self._sick:
             self._sick.add(found.id)
-            self._tell(f"{found.service} ({found.id[:12]}) is not well, its last lines:\n{self._lines_of(found)}")
+            self._tell(f"{found.service} ({found.id[:12]}) is not well: {compose.illness(found.id)}")
         elif found.healthy and found.id in self._sick:
             self._sick.remove(found.id)
             self._tell(f"{found.service} ({found.id[:12]}) is well again")

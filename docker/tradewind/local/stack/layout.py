@@ -17,8 +17,8 @@ SCHEMA = Path("/etc/tradewind/airflow.sql")
 """Airflow's own schema, migrated when the images were built."""
 HEALTH = Path("/tmp/healthy")  # noqa: S108 - of the container, which nobody else is in
 """A file whose date says when a part of Airflow was last found well."""
-HEALTHY = 30.0
-"""Seconds for which that holds."""
+ILLNESS = Path("/tmp/illness")  # noqa: S108 - likewise
+"""Why it was not found well since."""
 
 POSTGRES = ("postgres", 5432)
 BROKER = ("broker", 6379)

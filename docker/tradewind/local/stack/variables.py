@@ -42,7 +42,14 @@ def forced(version: Version, port: int) -> dict[str, str]:
 
 def offered() -> dict[str, str]:
     """Return what options and ``startup.sh`` may change."""
-    fast = settings.option_variables({"core.parallelism": "32", "celery.worker_autoscale": "5,2"})
+    fast = settings.option_variables(
+        {
+            "core.parallelism": "32",
+            "celery.worker_autoscale": "5,2",
+            "dag_processor.refresh_interval": "2",
+            "dag_processor.bundle_refresh_check_interval": "2",
+        }
+    )
     connections = settings.connections(*layout.POSTGRES, layout.secret("database"), layout.url(layout.AWS))
     return {**settings.fast_variables(), **fast, **connections, **layout.options()}
 

@@ -42,7 +42,7 @@ def components(running: dict[str, Any]) -> list[dict[str, Any]]:
 
     What has no bytes is gone.
     """
-    if running["engine"] == "docker":
+    if running.get("engine") == "docker":
         from tradewind.local.stack.compose import usage
 
         return usage(running["project"])
