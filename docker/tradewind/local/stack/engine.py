@@ -110,6 +110,7 @@ class Stack(Engine):
             self._lay_out()
             self._build()
             self._reaper = Reaper(self.project_name, self.state.lock_descriptor)
+            self.state.announce(self._facts())  # so that it can be ended from elsewhere while it starts
             self._progress("starting PostgreSQL, broker and S3")
             self._compose.up(*compose.SERVICES)
             self._open_bucket()
@@ -273,7 +274,7 @@ class Stack(Engine):
             "path": str(self.project.folder),
             "airflow": self.version.airflow,
             "web": self.web_url,
-            "s3": self.s3_endpoint,
+            "s3": self.s3_endpoint if self._forwards else "",
             "bucket": self.bucket,
             "components": {},
         }

@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 def _clear(state: State) -> bool:
     """Remove the containers of an environment whose process and reaper were killed, and say whether there were any."""
-    if not (state.folder / "docker").exists():
+    if not (state.folder / "docker").exists() or not state.wait_free(0):  # somebody is just starting, or clearing
         return False
     from tradewind.local.stack import compose
     from tradewind.local.stack.engine import project_name
