@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tests.fix_snowflake import SnowflakeDatabase
-from tradewind.hooks.errors import TransientError
+from tradewind.hooks.errors import Superseded, TransientError
 from tradewind.operators.copy import CopyOperator
 from tradewind.operators.local_files import LocalFile
 from tradewind.snowflake.copying import copy_files
 from tradewind.snowflake.ledger import Ledger
 from tradewind.snowflake.names import TableName
+from tradewind.snowflake.session import SnowflakeSession
 from tradewind.snowflake.tables import SnowflakeTable
 
 pytestmark = pytest.mark.anywhere
@@ -124,6 +125,64 @@ def test_a_try_that_fails_at_the_end_leaves_nothing_and_the_retry_loads(
 
     assert make_try(2)["loaded_before"] is None
     assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(2,)]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"mode": "replace"}], ids=["append", "replace"])
+def test_what_a_worker_that_is_gone_has_left_open_is_ended_by_the_retry(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+) -> None:
+    def vanish(self: Ledger, tokens: list[str], result: Any) -> None:
+        self._lock(tokens)
+        raise KeyboardInterrupt
+
+    gone: list[SnowflakeSession] = []
+    with monkeypatch.context() as patch:  # nobody is left who would roll back or close the session
+        patch.setattr(Ledger, "finish", vanish)
+        patch.setattr(SnowflakeSession, "rollback", lambda self: None)
+        patch.setattr(SnowflakeSession, "close", lambda self: gone.append(self))
+        with pytest.raises(KeyboardInterrupt):
+            make_try(1, **arguments)
+    assert make_try(2, **arguments)["loaded_before"] is None
+    assert snowflake_database.query("SELECT * FROM t ORDER BY id") == [(1, "a"), (2, "b")]
+    for session in gone:
+        session.close()
+
+
+def test_a_try_whose_transaction_was_ended_by_a_newer_one_commits_nothing(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Ledger._lock
+    newer: list[dict[str, Any]] = []
+
+    def overtaken(self: Ledger, tokens: list[str]) -> None:
+        monkeypatch.setattr(Ledger, "_lock", lock)
+        newer.append(make_try(2))
+        lock(self, tokens)
+
+    monkeypatch.setattr(Ledger, "_lock", overtaken)
+    older = make_try(1)
+
+    assert newer[0]["loaded_before"] is None
+    assert older["loaded_before"] is not None
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(2,)]
+
+
+def test_a_try_whose_transaction_somebody_has_ended_says_so(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Ledger._lock
+
+    def ended(self: Ledger, tokens: list[str]) -> None:
+        [(number,)] = self.session.query("SELECT CURRENT_TRANSACTION()")
+        self.session.query(f"SELECT SYSTEM$ABORT_TRANSACTION({number})")
+        lock(self, tokens)
+
+    monkeypatch.setattr(Ledger, "_lock", ended)
+    with pytest.raises(Superseded, match="has ended this one's transaction"):
+        make_try(1)
+
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(0,)]
+    assert snowflake_database.query("SELECT COUNT(*) FROM tradewind_ledger WHERE loaded_at IS NOT NULL") == [(0,)]
 
 
 def test_old_entries_are_forgotten(make_try: Try, snowflake_database: SnowflakeDatabase) -> None:

@@ -219,6 +219,25 @@ class Engine:
             session.parameters |= given
             if "AUTOCOMMIT" not in given:
                 sql = "SELECT 'Statement executed successfully.' AS \"status\""
+        elif special.SHOW_TRANSACTIONS.fullmatch(sql):
+            shown = [
+                (id, self.sessions[each])
+                for each, id in self.transactions.open().items()
+                if each in self.sessions and self.sessions[each].user == session.user
+            ]
+            rows = [f"SELECT {id} AS id, '{each.user}' AS user, {each.id} AS session" for id, each in shown]
+            sql = " UNION ALL ".join(rows or ["SELECT 0 AS id, '' AS user, 0 AS session WHERE FALSE"])
+        elif found := special.ABORT_TRANSACTION.fullmatch(sql):
+            for each, id in self.transactions.open().items():
+                if id == int(found[1]):
+                    connection = fakesnow.server.sessions[each]
+                    connection._duck_conn.rollback()
+                    connection._in_transaction = False
+                    self.transactions.end(each)
+            sql = "SELECT 'Aborted transaction id: " + found[1] + "' AS status"
+        elif special.CURRENT_TRANSACTION.fullmatch(sql):
+            number = self.transactions.open().get(token)
+            sql = f"SELECT {'NULL' if number is None else repr(str(number))}::VARCHAR AS id"
         elif found := special.UNSET.fullmatch(sql):
             session.parameters.pop(found[1].upper(), None)
             sql = "SELECT 'Statement executed successfully.' AS \"status\""

@@ -15,6 +15,9 @@ _SETTING = r"""(\w+)\s*=\s*('(?:[^']|'')*'|"[^"]*"|[\w.]+)\s*"""
 SET = re.compile(rf"\s*alter\s+session\s+set\s+((?:{_SETTING},?\s*)+);?\s*", re.I)
 UNSET = re.compile(r"\s*alter\s+session\s+unset\s+(\w+)\s*;?\s*", re.I)
 USE = re.compile(r'\s*use\s+(warehouse|role|secondary\s+roles)\s+"?(\w+)"?\s*;?\s*', re.I)
+SHOW_TRANSACTIONS = re.compile(r"\s*show\s+transactions\s*;?\s*", re.I)
+ABORT_TRANSACTION = re.compile(r"\s*select\s+system\$abort_transaction\s*\(\s*(\d+)\s*\)\s*;?\s*", re.I)
+CURRENT_TRANSACTION = re.compile(r"\s*select\s+current_transaction\s*\(\s*\)\s*;?\s*", re.I)
 DEFINES = re.compile(r"\s*(?:create|drop|alter\s+table)\b", re.I)
 _FACTS = {"warehouse": "warehouse", "role": "role", "user": "user", "session": "id", "account": "account"}
 _FACT = re.compile(rf"\bcurrent_({'|'.join(_FACTS)})\s*\(\s*\)", re.I)

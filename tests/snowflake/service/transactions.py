@@ -8,6 +8,7 @@ is there now. An UPDATE, DELETE or MERGE holds its table until its transaction e
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -22,9 +23,13 @@ PATIENCE = 60.0
 WAITING = ("000625", "57014", "Statement was aborted because it waited for a lock for too long")
 
 
+_numbers = itertools.count(int(time.time() * 1000))
+
+
 @dataclass
 class _Open:
     seen: int
+    id: int = field(default_factory=lambda: next(_numbers))
     done: list[Any] = field(default_factory=list)
 
 
@@ -75,6 +80,10 @@ class Transactions:
         elif _DML.match(sql):
             self.commits += 1
             self.end(token)
+
+    def open(self) -> dict[str, int]:
+        """Return the numbers of the transactions that are open, by their sessions' tokens."""
+        return {token: open_.id for token, open_ in self._open.items()}
 
     def end(self, token: str) -> None:
         """Let go of what a session holds."""

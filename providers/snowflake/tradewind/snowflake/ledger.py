@@ -8,18 +8,21 @@ table, in an open transaction, it updates all rows of its work. Of two tries one
 end, looks again (READ COMMITTED: each statement sees what was committed before it began), finds the time, and rolls
 back.
 
-The lock is held for three short statements, for the ledger is small: the service locks it nearly whole.
+The lock is held for three short statements, for the ledger is small: the service locks it nearly whole. A worker that
+was killed while it held one has left its transaction open in the service: the entries of older tries name their
+sessions, and a retry ends what is open there. An older try that lives yet finds that its transaction is not the one
+that it began, and commits nothing.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from tradewind.hooks.errors import AccessDenied, NotFound, TransientError
+from tradewind.hooks.errors import AccessDenied, NotFound, Superseded, TradewindError, TransientError
 from tradewind.operators.ends import CopyRequest, CopyResult
 from tradewind.operators.tables.ledger import is_pruner, recalled, recorded, refuse_shape
 from tradewind.snowflake.catalog import find_table
@@ -45,7 +48,8 @@ _COLUMNS = """(
     "FILES" NUMBER(10,0),
     "LOADED_AT" TIMESTAMP_NTZ(9),
     "RESULT" VARCHAR,
-    "CLAIMED_AT" TIMESTAMP_NTZ(9) NOT NULL
+    "CLAIMED_AT" TIMESTAMP_NTZ(9) NOT NULL,
+    "SESSION_ID" NUMBER(38,0)
 )"""
 
 
@@ -60,7 +64,7 @@ class LoadedMeanwhile(Exception):
         self.result = result
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ledger:
     """The ledger of one load.
 
@@ -72,6 +76,7 @@ class Ledger:
     session: SnowflakeSession
     name: TableName
     days: int
+    _began: str | None = field(default=None, init=False)
 
     @property
     def ddl(self) -> str:
@@ -148,6 +153,7 @@ class Ledger:
             log.info("%s holds this input since %s (loaded by try %s): nothing is loaded", target, found[1], found[2])
             return recalled(found[0], found[1])
         self._announce(token, request, target, source)
+        self._take_over(token, request.work.try_number)
         return None
 
     def overwrite(self, token: str, request: CopyRequest, target: str, source: str) -> None:
@@ -164,7 +170,19 @@ class Ledger:
         :param target: the table's full name
         """
         self._announce(lock_token(target), request, target, "a lock")
-        self._lock([lock_token(target)], request.work.try_number)
+        self._lock([lock_token(target)])
+        self.begun()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known which transaction the rows are in."""
+        return self._began is not None
+
+    def begun(self) -> None:
+        """Remember which transaction the rows are in."""
+        self._began = self._transaction()
+        if self._began is None:
+            raise self._superseded()
 
     def finish(self, tokens: list[str], result: CopyResult) -> None:
         """Record what was done, last thing in the transaction; wait while another try does.
@@ -172,19 +190,22 @@ class Ledger:
         :param tokens: the work's names, the first one says whether it was done before
         :param result: what was done
         :raises LoadedMeanwhile: where another try was first: roll back
+        :raises Superseded: where a newer try has ended this one's transaction
         """
-        self._lock(tokens, None)
+        self._lock(tokens)
         found = self._recall(tokens[0])
         if found is not None:
             log.info("another try (%s) has loaded this input at %s: this one's rows are rolled back", *found[2:0:-1])
             raise LoadedMeanwhile(recalled(found[0], found[1]))
         self.session.execute(
             f'UPDATE {self._table} SET "ROWS" = %s, "BYTES" = %s, "FILES" = %s, "LOADED_AT" = SYSDATE(), "RESULT" = %s '
-            f'WHERE "TOKEN" IN ({", ".join(["%s"] * len(tokens))})',
-            [result.rows, result.bytes, len(result.files), recorded(result), *tokens],
+            f'WHERE "TOKEN" IN ({", ".join(["%s"] * len(tokens))}) AND "SESSION_ID" = %s',
+            [result.rows, result.bytes, len(result.files), recorded(result), *tokens, self.session.id],
         )
         if is_pruner(tokens[0]):
             self.prune()
+        if self._began is not None and self._transaction() != self._began:
+            raise self._superseded()
 
     def prune(self) -> int:
         """Delete entries that are older than they are kept.
@@ -198,16 +219,41 @@ class Ledger:
     def _announce(self, token: str, request: CopyRequest, target: str, source: str) -> None:
         work = request.work
         values = [token, work.dag_id, work.run_id, work.task_id, work.map_index, work.try_number]
-        # Two tries at once may both write one: all of them are locked and finished together.
+        # Each try has one of its own; they are locked together.
         self.session.execute(
             f'INSERT INTO {self._table} ("TOKEN", "DAG_ID", "RUN_ID", "TASK_ID", "MAP_INDEX", "TRY", "TARGET", '
-            '"SOURCE", "MODE", "CLAIMED_AT") SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, SYSDATE() '
-            f'WHERE NOT EXISTS (SELECT 1 FROM {self._table} WHERE "TOKEN" = %s)',
-            [*values, target, source, request.mode, token],
+            '"SOURCE", "MODE", "SESSION_ID", "CLAIMED_AT") SELECT %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, SYSDATE() '
+            f'WHERE NOT EXISTS (SELECT 1 FROM {self._table} WHERE "TOKEN" = %s AND "SESSION_ID" = %s)',
+            [*values, target, source, request.mode, self.session.id, token, self.session.id],
         )
         self.session.commit()
 
-    def _lock(self, tokens: list[str], number: int | None) -> None:
+    def _take_over(self, token: str, number: int) -> None:
+        """End the transactions that older tries of this work have left open: their workers may be gone."""
+        rows = self.session.query(
+            f'SELECT DISTINCT "SESSION_ID" FROM {self._table} '
+            'WHERE "TOKEN" = %s AND "TRY" < %s AND "LOADED_AT" IS NULL',
+            [token, number],
+        )
+        older = {int(row[0]) for row in rows if row[0] is not None} - {self.session.id}
+        if not older:
+            return
+        try:
+            for transaction, session in self.session.run("SHOW TRANSACTIONS", None, _open_transactions):
+                if session in older:
+                    [(said,)] = self.session.query(f"SELECT SYSTEM$ABORT_TRANSACTION({transaction:d})")
+                    log.warning("an older try of this load has left a transaction open: %s", said)
+        except TradewindError as error:
+            log.warning("could not end what older tries have left open: %s", error)
+
+    def _transaction(self) -> str | None:
+        [(found,)] = self.session.query("SELECT CURRENT_TRANSACTION()")
+        return None if found is None else str(found)
+
+    def _superseded(self) -> Superseded:
+        return Superseded(f"{self.session.describe}: another try of this load has ended this one's transaction")
+
+    def _lock(self, tokens: list[str]) -> None:
         found = self.session.execute(
             f'UPDATE {self._table} SET "CLAIMED_AT" = SYSDATE() WHERE "TOKEN" IN ({", ".join(["%s"] * len(tokens))})',
             tokens,
@@ -222,6 +268,13 @@ class Ledger:
             [token],
         )
         return (rows[0][0], _iso(rows[0][1]), rows[0][2]) if rows else None
+
+
+def _open_transactions(cursor: Any) -> list[tuple[int, int]]:
+    """Read which transactions are open in which sessions."""
+    names = [column[0].lower() for column in cursor.description]
+    rows = (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+    return [(int(row["id"]), int(row["session"])) for row in rows]
 
 
 def lock_token(target: str) -> str:

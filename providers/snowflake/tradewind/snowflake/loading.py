@@ -171,7 +171,9 @@ class Load(TableLoad[Table]):
 
     def append_stage(self, table: Table, columns: tuple[str, ...]) -> int:
         """Append the staged rows to the table; return how many."""
-        return self._session.execute(self.insert_statement(table, columns))
+        rows = self._session.execute(self.insert_statement(table, columns))
+        self._entries.begun()
+        return rows
 
     def merge_stage(
         self, table: Table, columns: tuple[str, ...], key: tuple[str, ...], look: Callable[[], None]
@@ -237,5 +239,7 @@ class Load(TableLoad[Table]):
         rows = 0
         for upload in self._uploads:
             rows += copy_files(self._session, upload, self._files, table, numbered=self._numbered)
+            if table == self.name and upload.files and not self._entries.has_begun:
+                self._entries.begun()
         self._progress.add(rows=rows)
         return rows
