@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tradewind.snowflake.session import SnowflakeSession
 
 PIECE = 128 << 20
-"""Bytes of CSV in a file: some 30 MB on the worker's disk, one at a time, and files that a warehouse loads at once."""
+"""Bytes of CSV in a file: one at a time lies on the worker's disk, compressed, and a warehouse loads many at once."""
 
 BLOCK = 1 << 20
 MOST_FILES = 1000
