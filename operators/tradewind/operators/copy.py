@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.compat import AIRFLOW_3, BaseOperator, Context, asset
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.nearest import nearest
 from tradewind.hooks.work import Work
 from tradewind.operators.ends import (
     DUPLICATES,
@@ -215,7 +215,7 @@ class CopyOperator(BaseOperator):
 
     def _check_mode(self) -> None:
         if self.mode not in MODES:
-            near = difflib.get_close_matches(str(self.mode), MODES, n=1)
+            near = nearest(str(self.mode), MODES)
             hint = f": did you mean {near[0]!r}?" if near else f": use one of {', '.join(MODES)}"
             raise InvalidArgument(f"unknown mode {self.mode!r}{hint}")
         if self.mode not in self.target.modes:

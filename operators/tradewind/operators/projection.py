@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
@@ -12,6 +11,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from tradewind.hooks.errors import DataError, InvalidArgument
+from tradewind.hooks.nearest import nearest
 from tradewind.operators.casts import Cast
 from tradewind.operators.names import shown
 from tradewind.operators.templates import templated
@@ -222,7 +222,7 @@ def _index(output: Output, fields: Sequence[str], source: str) -> int:
     folded = [index for index, field in enumerate(fields) if field.strip().casefold() == name.casefold()]
     if len(folded) == 1:
         return folded[0]
-    near = difflib.get_close_matches(name.casefold(), [field.casefold() for field in fields], n=1)
+    near = nearest(name.casefold(), [field.casefold() for field in fields])
     meant = next((field for field in fields if near and field.casefold() == near[0]), None)
     hint = f"did you mean {meant!r}? " if meant else ""
     raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.nearest import nearest
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -229,7 +229,7 @@ def _unknown(name: str, conn_id: str | None, hook_keys: frozenset[str]) -> str:
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name.lower(), list(names), n=1)
+    near = nearest(name.lower(), list(names))
     return f": did you mean {near[0]!r}?" if near else ""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
+from tradewind.hooks.nearest import nearest
 from tradewind.operators.formats.csv.records import CsvInput, delimiter_hint
 from tradewind.operators.names import shown
 
@@ -91,7 +91,7 @@ def _folded(name: str, folded: dict[str, list[str]], source: CsvInput, table: Ta
     hint = delimiter_hint(source.names or (), source.dialect)
     if not hint:
         columns = [column.name for column in table.columns if not column.generated]
-        near = difflib.get_close_matches(name.strip().casefold(), [text.casefold() for text in columns], n=1)
+        near = nearest(name.strip().casefold(), [text.casefold() for text in columns])
         meant = next((column for column in columns if near and column.casefold() == near[0]), None)
         hint = f"did you mean {meant!r}?" if meant else f"it has {shown(columns)}"
         hint += f" (columns of the input: {shown(source.names or ())})"
@@ -138,7 +138,7 @@ def find_column(name: str, table: Table) -> str:
     names |= {column.name: column.name for column in table.columns}
     column = names.get(name) or names.get(name.casefold())
     if column is None:
-        near = difflib.get_close_matches(name, list(names.values()), n=1)
+        near = nearest(name, list(names.values()))
         hint = f": did you mean {near[0]!r}?" if near else f": it has {shown(list(names.values()))}"
         raise InvalidArgument(f"table {table.name} has no column {name!r}{hint}")
     return column

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.nearest import nearest
 from tradewind.mysql.names import TableName
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _near(session: MySqlSession, name: TableName) -> str:
     rows = session.query(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = %s LIMIT 10000", [name.schema]
     )
-    near = difflib.get_close_matches(name.table, [row[0] for row in rows], n=1)
+    near = nearest(name.table, [row[0] for row in rows])
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.nearest import nearest
 from tradewind.mysql.tls import TLS_KEYS, Tls, read_tls
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def _one_of(name: str, value: Any, choices: Iterable[str]) -> str | None:
 
 def _near(name: str, names: Iterable[str]) -> str:
     wanted = {text.lower(): text for text in names}
-    near = difflib.get_close_matches(name.lower(), list(wanted), n=1)
+    near = nearest(name.lower(), list(wanted))
     return f": did you mean {wanted[near[0]]!r}?" if near else ""
 
 

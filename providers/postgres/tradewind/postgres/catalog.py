@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import NotFound
 from tradewind.hooks.libpq.names import TableName
+from tradewind.hooks.nearest import nearest
 
 if TYPE_CHECKING:
     from tradewind.hooks.libpq.session import LibpqSession
@@ -126,5 +126,5 @@ def _near(session: LibpqSession, name: TableName) -> str:
         "WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND nspname = coalesce(%s, current_schema()) LIMIT 10000",
         [name.schema],
     )
-    near = difflib.get_close_matches(name.table, [row[0] for row in rows], n=1)
+    near = nearest(name.table, [row[0] for row in rows])
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"

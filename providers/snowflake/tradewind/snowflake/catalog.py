@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
+from tradewind.hooks.nearest import nearest
 from tradewind.snowflake.names import TableName, literal, quoted
 
 if TYPE_CHECKING:
@@ -152,5 +152,5 @@ def _near(session: SnowflakeSession, name: TableName) -> str:
         )
     except NotFound:
         return f": there is no database {name.database}"
-    near = difflib.get_close_matches(name.table, [str(row[0]) for row in rows], n=1)
+    near = nearest(name.table, [str(row[0]) for row in rows])
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tradewind.hooks.errors import InvalidArgument
+from tradewind.hooks.nearest import nearest
 
 if TYPE_CHECKING:
     from tradewind.hooks.compat import Connection
@@ -86,7 +86,7 @@ def read_options(connection: Connection, overrides: Mapping[str, Any]) -> Option
     extra = {**_plain(connection.extra_dejson), **{name: each for name, each in overrides.items() if each is not None}}
     for name in extra:
         if name not in KNOWN:
-            near = difflib.get_close_matches(name, KNOWN, n=1)
+            near = nearest(name, KNOWN)
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise InvalidArgument(f"connection {connection.conn_id} has an unknown option {name!r}{hint}")
     given = {name: value for name, value in extra.items() if value not in (None, "")}

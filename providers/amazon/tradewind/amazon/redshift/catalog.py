@@ -6,12 +6,12 @@ Redshift Database Developer Guide.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.hooks.libpq.names import TableName
+from tradewind.hooks.nearest import nearest
 from tradewind.operators.plan import Right
 
 if TYPE_CHECKING:
@@ -149,5 +149,5 @@ def _column(
 
 def _near(session: Session, name: TableName) -> str:
     names = session.query("SELECT table_name FROM svv_tables WHERE lower(table_schema) = lower(%s)", [name.schema])
-    near = difflib.get_close_matches(name.table, [str(row[0]) for row in names], n=1)
+    near = nearest(name.table, [str(row[0]) for row in names])
     return f": did you mean {near[0]!r}?" if near else "; create=True makes it from the input"
