@@ -207,6 +207,19 @@ def test_requirements_are_installed_beside_airflow(stack: Callable[..., Up], pro
     assert api.xcom("hello", run_id, "answer")["said"].startswith("/usr/local/airflow/.local/lib/")
 
 
+@pytest.mark.parametrize("stack", ["2.10.3"], indirect=True)
+def test_the_oldest_airflow_gives_the_same_result(stack: Callable[..., Up]) -> None:
+    facts = stack().ready(600)
+    api = Api(facts["web"], 2, facts["user"], facts["password"])
+    wait_for(lambda: is_there(api, "hello"), 120, "the DAG in Airflow")
+    api.unpause("hello")
+
+    run_id = api.trigger("hello")
+
+    assert api.wait_run("hello", run_id, timeout=120) == "success"
+    assert api.xcom("hello", run_id, "answer") == {"schema": "warehouse", "mine": "yes", "read": True, "word": "WORD"}
+
+
 def test_down_ends_it_from_another_terminal(stack: Callable[..., Up], project: Path, containers: Containers) -> None:
     environment = stack()
     wait_for(lambda: len(containers.ids()) == 6, 600, "the containers")
