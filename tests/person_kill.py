@@ -69,6 +69,10 @@ def end_a_deferred_task(
     airflow.unpause("warehouse")
     run_id = airflow.trigger("warehouse")
     wait_for(lambda: _state(airflow, run_id) == "deferred", 120, "the deferral")
+    if RUNNING >= "3.3":
+        place = f"/dags/warehouse/dagRuns/{run_id}/taskInstances/slow/state-store"
+        [kept] = airflow.get(place)["task_state_store"]
+        assert (kept["key"], kept["value"]["state"]) == ("tradewind_job", "waiting")
     looked = service.looks()
     wait_for(lambda: service.looks() > looked, 60, "the triggerer's first look")
 

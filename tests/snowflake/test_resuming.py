@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from inspect import unwrap
@@ -283,3 +284,52 @@ def test_a_person_s_kill_reaches_the_service_from_the_trigger(
     asyncio.run(trigger.cleanup())
 
     assert statuses(server, "SYSTEM$WAIT(76)") == ["ABORTED"]
+
+
+class TaskStore:
+    """Airflow's store of one task instance, as its tries see it from 3.3 on."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.kept[key]) if key in self.kept else default
+
+    def set(self, key: str, value: Any) -> None:
+        self.kept[key] = json.dumps(value)
+
+
+def with_store(context: Any, store: Any) -> Any:
+    return {**context, "task_state_store": store}
+
+
+class BrokenStore:
+    def get(self, key: str, default: Any = None) -> Any:
+        raise RuntimeError("no answer")
+
+    def set(self, key: str, value: Any) -> None:
+        raise RuntimeError("no answer")
+
+
+def test_what_airflow_remembers_is_known_before_the_history_shows_it(
+    operator: Make, work: MakeContext, server: SnowflakeServer
+) -> None:
+    """The input's name is another one here, as after a template that renders anew: the token alone finds nothing."""
+    server.set_history(delay=60)
+    store = TaskStore()
+    first = operator("SELECT SYSTEM$WAIT(77)", wait_for_completion=False)
+    first.execute(with_store(work(first, try_number=1), store))
+    edited = operator("SELECT 'edited meanwhile'")
+
+    found = edited.execute(with_store(work(edited, try_number=2), store))
+
+    assert found == [("edited meanwhile",)]
+    assert statuses(server, "SYSTEM$WAIT(77)") == ["ABORTED"]
+
+
+def test_a_store_that_breaks_costs_nothing(operator: Make, work: MakeContext, server: SnowflakeServer) -> None:
+    for number in (1, 2):
+        task = operator("SELECT 'no store'")
+        assert task.execute(with_store(work(task, try_number=number), BrokenStore())) == [("no store",)]
+
+    assert len(statuses(server, "'no store'")) == 1

@@ -12,6 +12,7 @@ from tradewind.hooks.compat import AirflowTaskTimeout, BaseOperator, Context, de
 from tradewind.hooks.errors import InvalidArgument, PermanentError, TradewindError, TransientError
 from tradewind.hooks.work import Work
 from tradewind.operators.jobs.job import HOW_ENDED, Job, Jobs
+from tradewind.operators.jobs.memory import remember, remembered
 from tradewind.operators.jobs.resuming import JobName, resume
 from tradewind.sensors.pace import Pace
 
@@ -108,8 +109,9 @@ class JobOperator(BaseOperator):
         pace = self._pace()
         service = self._service = self.service()
         self._name = self._named(context)
-        job, found = resume(service, self._name, lambda name: self.submit(service, name, context))
+        job, found = resume(service, self._name, lambda name: self.submit(service, name, context), remembered(context))
         self._job = job
+        remember(context, job)
         self.log.info("%s: %s", service.describe(job), "an earlier try submitted it" if found else "submitted")
         if not self.wait_for_completion:
             return self.unawaited(job)

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from tradewind.hooks.errors import NotFound
 from tradewind.hooks.work import Work
 from tradewind.operators.jobs.job import Job, Jobs
 
@@ -69,17 +70,18 @@ class JobName:
         return f"{self.family}{self.clears}-{self.input}-{self.attempt}"
 
 
-def resume(jobs: Jobs, first: JobName, submit: Callable[[str], Job]) -> tuple[Job, bool]:
+def resume(jobs: Jobs, first: JobName, submit: Callable[[str], Job], kept: Job | None = None) -> tuple[Job, bool]:
     """Take over the job of an earlier try, or submit it.
 
     :param jobs: the service
     :param first: the name of the first attempt
     :param submit: submits a job under a name, which is its idempotency token; the same name twice is one job
+    :param kept: a job of the task instance that Airflow remembers, which the service's list may not show yet
     :return: the job, and whether it was there already
     :raises TransientError: where the service cannot tell now, or does not stop a job that must not run on
     """
     attempt, latest = 0, None
-    for job in jobs.named(first.family):
+    for job in _known(jobs, first, kept):
         name = JobName.parse(job.name)
         if name is not None and name.same_work(first):
             if name.attempt > attempt:
@@ -92,3 +94,14 @@ def resume(jobs: Jobs, first: JobName, submit: Callable[[str], Job]) -> tuple[Jo
     if latest is not None:
         log.info("%s %s: submitting it again", jobs.describe(latest), latest.state)
     return submit(str(replace(first, attempt=attempt + 1))), False
+
+
+def _known(jobs: Jobs, first: JobName, kept: Job | None) -> list[Job]:
+    """Return the jobs of the task instance: those that the service lists, and the one that is remembered."""
+    found = list(jobs.named(first.family))
+    if kept is None or not kept.name.startswith(first.family) or any(job.id == kept.id for job in found):
+        return found
+    try:
+        return [*found, replace(jobs.look(kept.id), name=kept.name)]
+    except NotFound:
+        return found
