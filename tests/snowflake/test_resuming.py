@@ -13,7 +13,7 @@ import pytest
 
 from tests.fix_snowflake import SnowflakeDatabase
 from tests.snowflake.server import SnowflakeServer
-from tradewind.hooks.compat import TaskDeferred
+from tradewind.hooks.compat import AIRFLOW_VERSION, TaskDeferred
 from tradewind.hooks.errors import PermanentError
 from tradewind.operators.jobs.resuming import JobName
 from tradewind.snowflake.operators import SnowflakeOperator
@@ -311,6 +311,7 @@ class BrokenStore:
         raise RuntimeError("no answer")
 
 
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="Airflow 3.3 brought the store")
 def test_what_airflow_remembers_is_known_before_the_history_shows_it(
     operator: Make, work: MakeContext, server: SnowflakeServer
 ) -> None:
@@ -327,6 +328,7 @@ def test_what_airflow_remembers_is_known_before_the_history_shows_it(
     assert statuses(server, "SYSTEM$WAIT(77)") == ["ABORTED"]
 
 
+@pytest.mark.skipif(AIRFLOW_VERSION < (3, 3), reason="Airflow 3.3 brought the store")
 def test_a_store_that_breaks_costs_nothing(operator: Make, work: MakeContext, server: SnowflakeServer) -> None:
     for number in (1, 2):
         task = operator("SELECT 'no store'")
