@@ -94,7 +94,7 @@ class Load(TableLoad[Table]):
 
     def run(self) -> CopyResult:
         """Load, and commit; or find that it was loaded before."""
-        with self._loader.staging.removed():
+        with self._loader.staging.removed(), self._loader.staging.taken_over():
             self._book.ensure()
             token = copy_token(self._request, self._reading, self.full_name())
             done = None if self._request.reload else self._book.loaded_at(token)

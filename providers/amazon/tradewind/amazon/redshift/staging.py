@@ -12,7 +12,7 @@ from tradewind.amazon.redshift.marking import Marked
 from tradewind.amazon.redshift.quoting import check_staging
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.locations import parse_s3_url
-from tradewind.hooks.errors import TradewindError
+from tradewind.hooks.errors import NotFound, Superseded, TradewindError, TransientError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, Reading
 from tradewind.operators.files.manifests import Manifest, read_manifest
@@ -45,7 +45,9 @@ class Staging:
         self.url = f"{self.of_work}{work.try_number}-{secrets.token_hex(8)}/"
         self._conn_id = aws_conn_id
         self._region_name = region_name
+        self._number = work.try_number
         self._file: S3File | None = None
+        self._written: set[str] = set()
 
     @property
     def hook(self) -> S3Hook:
@@ -64,7 +66,15 @@ class Staging:
         """Write a small object; return its URL."""
         location = parse_s3_url(f"{self.url}{name}")
         self.hook.put(*location, text)
+        self.wrote(location.url)
         return location.url
+
+    def wrote(self, *urls: str) -> None:
+        """Note objects of this try, which are there until it removes them or a newer try does.
+
+        :param urls: where they are
+        """
+        self._written.update(parse_s3_url(url).key for url in urls)
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress, dialect: CsvDialect) -> Manifest:
         """Write a reading's rows as objects of CSV.
@@ -85,8 +95,11 @@ class Staging:
         self._file.write(Marked(reading, dialect), CopyRequest(request.work, "replace"), progress)
         self._file = None
         storage, place = self.storage(), f"{self.url}_manifest.json"
+        self.wrote(place)
         found = read_manifest(storage, place)
-        assert found is not None  # noqa: S101 (it was written last)
+        if found is None:
+            raise NotFound(f"there is no {place}, which was written last")
+        self.wrote(*(member.url for member in found.files))
         return found
 
     def cancel(self) -> None:
@@ -99,16 +112,38 @@ class Staging:
         self._delete(self.url)
 
     def sweep(self) -> None:
-        """Delete what other tries of the work have left."""
+        """Delete what older tries of the work have left; a newer one may be at work."""
         try:
             bucket, prefix = parse_s3_url(self.of_work)
-            own = parse_s3_url(self.url).key
-            keys = [found.key for found in self.hook.list_objects(bucket, prefix) if not found.key.startswith(own)]
+            keys = [
+                found.key
+                for found in self.hook.list_objects(bucket, prefix)
+                if (number := found.key.removeprefix(prefix).partition("-")[0]).isdigit() and int(number) < self._number
+            ]
             if keys:
                 self.hook.delete(bucket, keys)
                 log.info("deleted %s objects that an earlier try left in %s", f"{len(keys):,}", self.of_work)
         except TradewindError as error:
             log.warning("objects of an earlier try may be left in %s: %s", self.of_work, error)
+
+    @contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Tell a try whose objects a newer one has cleared away just that, whatever it looked like to it.
+
+        :raises Superseded: where objects of this try are gone
+        """
+        try:
+            yield
+        except TransientError:
+            raise
+        except TradewindError as error:
+            if not self._some_gone():
+                raise
+            raise Superseded(f"a newer try of this work cleared away what this one had in {self.url}") from error
+
+    def _some_gone(self) -> bool:
+        there = {found.key for found in self.hook.list_objects(*parse_s3_url(self.url))} if self._written else set()
+        return not self._written <= there
 
     def _delete(self, url: str) -> None:
         try:

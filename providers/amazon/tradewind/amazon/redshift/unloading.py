@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tradewind.amazon.redshift.sessions import Session
     from tradewind.amazon.redshift.staging import Staging
-    from tradewind.operators.files.storage import Storage, StoredFile
+    from tradewind.operators.files.storage import StoredFile
 
 _MARK = re.compile(r"%(%|\((\w+)\)s|s)")
 # Kinds of the casts that a projection may ask for, as Redshift writes their types.
@@ -135,10 +135,10 @@ class RedshiftReading(RowsReading):
             self._staging.remove()
 
     def _open(self, query: str, described: Sequence[Described], written: CsvDialect) -> _Objects:
-        with self._lock:
+        with self._lock, self._staging.taken_over():
             if self._done is None:
                 self._done = self._unload(query, described, written)
-        return _Objects(self._staging.storage(), self._done)
+        return _Objects(self._staging, self._done)
 
     def _unload(self, query: str, described: Sequence[Described], written: CsvDialect) -> Unloaded:
         statement = unload_statement(
@@ -167,11 +167,13 @@ class RedshiftReading(RowsReading):
         """Read the manifest, and find the objects as it says they are."""
         storage = self._staging.storage()
         url = f"{self._staging.url}rows-manifest"
+        self._staging.wrote(url)
         stream = storage.read(storage.find(url))
         try:
             manifest = json.loads(stream.read())
         finally:
             stream.close()
+        self._staging.wrote(*(entry["url"] for entry in manifest["entries"]))
         files = [storage.find(entry["url"]) for entry in manifest["entries"]]
         told = int(manifest["meta"]["record_count"])
         sizes = [int(entry["meta"]["content_length"]) for entry in manifest["entries"]]
@@ -183,12 +185,13 @@ class RedshiftReading(RowsReading):
 class _Objects:
     """The bytes of several objects, one after the other.
 
-    :param storage: where they are
+    :param staging: where they are
     :param unloaded: the objects
     """
 
-    def __init__(self, storage: Storage, unloaded: Unloaded) -> None:
-        self._storage = storage
+    def __init__(self, staging: Staging, unloaded: Unloaded) -> None:
+        self._staging = staging
+        self._storage = staging.storage()
         self._waiting = list(unloaded.files)
         self._unloaded = unloaded
         self._stream: Any = None
@@ -198,6 +201,10 @@ class _Objects:
         """Return up to ``size`` bytes, none at the end."""
         if size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
+        with self._staging.taken_over():
+            return self._read(size)
+
+    def _read(self, size: int) -> bytes:
         while True:
             if self._stream is None:
                 if not self._waiting:
