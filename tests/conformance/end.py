@@ -106,6 +106,9 @@ class End(ABC):
     def can_hold(self, row: Row) -> bool:
         """Say whether a row can be there."""
 
+    names_records: ClassVar[bool] = False
+    """Whether, as a target, it names a row of a database by the number of its record, not by a line of CSV."""
+
     def line_of(self, rows: list[Row], row: Row) -> int:
         """Return the line, or the number of the record, by which a message names a row of a source."""
         before = rows[: rows.index(row)]

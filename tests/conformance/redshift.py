@@ -21,6 +21,8 @@ LONGEST = 10_485_760
 class Redshift(Table):
     """A table in the stand-in, looked at through the PostgreSQL behind it."""
 
+    names_records = True
+
     kind = "redshift"
     schema = "'public'"
     types = dict(

@@ -238,19 +238,27 @@ def encoded(rows: list[Fields], columns: list[Column], options: dict[str, Any]) 
         return b"".join(
             json.dumps(dict(zip((c.name for c in columns), row, strict=True))).encode() + b"\n" for row in rows
         )
-    out = io.StringIO(newline="")
-    if options.get("format") == "csv":
-        writer = csv.writer(out, delimiter=options.get("delimiter", ","), lineterminator="\n")
-    else:
-        writer = csv.writer(
-            out, delimiter=options.get("delimiter", "|"), lineterminator="\n", quoting=csv.QUOTE_NONE,
-            escapechar="\\" if options.get("escape") else None, quotechar=None,
-        )  # fmt: skip
+    texts = [[null if value is None else value for value in row] for row in rows]
     if options.get("header"):
-        writer.writerow([column.name for column in columns])
-    for row in rows:
-        writer.writerow([null if value is None else value for value in row])
+        texts.insert(0, [column.name for column in columns])
+    if options.get("format") == "csv":
+        delimiter = options.get("delimiter", ",")
+        data = "".join(delimiter.join(_csv_field(text, delimiter) for text in row) + "\n" for row in texts)
+        return packed(data.encode(), options.get("compression"))
+    out = io.StringIO(newline="")
+    writer = csv.writer(
+        out, delimiter=options.get("delimiter", "|"), lineterminator="\n", quoting=csv.QUOTE_NONE,
+        escapechar="\\" if options.get("escape") else None, quotechar=None,
+    )  # fmt: skip
+    writer.writerows(texts)
     return packed(out.getvalue().encode(), options.get("compression"))
+
+
+def _csv_field(text: str, delimiter: str) -> str:
+    """Write a field as the manual of UNLOAD has it: delimiters, quotes and line ends, CR among them, stand in quotes."""
+    if not any(sign in text for sign in (delimiter, '"', "\n", "\r")):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 _READ: dict[int, Any] = {
