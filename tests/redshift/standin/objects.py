@@ -255,7 +255,7 @@ def encoded(rows: list[Fields], columns: list[Column], options: dict[str, Any]) 
 
 
 def _csv_field(text: str, delimiter: str) -> str:
-    """Write a field as the manual of UNLOAD has it: delimiters, quotes and line ends, CR among them, stand in quotes."""
+    """Write a field as the manual of UNLOAD has it: delimiters, quotes and line ends, CR too, stand in quotes."""
     if not any(sign in text for sign in (delimiter, '"', "\n", "\r")):
         return text
     return '"' + text.replace('"', '""') + '"'
