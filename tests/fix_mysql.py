@@ -271,10 +271,14 @@ class MySqlDatabase:
         return [row[0] for row in self.query("SHOW TABLES")]
 
     def running(self) -> list[tuple[Any, ...]]:
-        """List what other sessions run or keep open on this database: number, command, statement."""
+        """List what other sessions run or keep open on this database: number, command, statement.
+
+        Who looked before and has hung up may be in the list for a moment yet, at work on this very statement.
+        """
         return self.query(
             "SELECT id, command, info FROM information_schema.processlist "
-            "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            "WHERE db = DATABASE() AND id <> CONNECTION_ID() "
+            "AND COALESCE(info NOT LIKE '%information_schema.processlist%', TRUE)"
         )
 
 
