@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.amazon.redshift.quoting import authorization, option
-from tradewind.hooks.errors import AccessDenied, DataError, NotFound, SourceChanged
+from tradewind.hooks.errors import AccessDenied, DataError, NotFound
 from tradewind.hooks.libpq.names import listed
-from tradewind.operators.files.storage import Storage, StoredFile
+from tradewind.operators.files.storage import StoredFile
 from tradewind.operators.formats.csv.records import CsvInput
 
 if TYPE_CHECKING:
@@ -93,24 +93,6 @@ def csv_options(source: CsvInput, compression: str | None) -> str:
 
 
 PARQUET = " FORMAT AS PARQUET"
-
-
-def refuse_changed(storage: Storage, files: Sequence[StoredFile]) -> None:
-    """Look at objects again.
-
-    :param storage: where they are
-    :param files: as they were found
-    :raises SourceChanged: where one is another one by now
-    """
-    for file in files:
-        try:
-            now = storage.find(file.url)
-        except NotFound as error:
-            raise SourceChanged(
-                f"{file.url} went away while it was loaded: the next try finds what is there"
-            ) from error
-        if now.version != file.version:
-            raise SourceChanged(f"{file.url} changed while it was loaded: the next try loads it anew")
 
 
 @dataclass(frozen=True)

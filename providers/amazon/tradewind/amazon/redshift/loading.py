@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from tradewind.amazon.redshift.catalog import Table, admit, existing_table, find_table, full_name, holds, may_create
 from tradewind.amazon.redshift.column_types import REFUSED
-from tradewind.amazon.redshift.copying import Batch, Head, copy_statement, csv_options, load_error, refuse_changed
+from tradewind.amazon.redshift.copying import Batch, Head, copy_statement, csv_options, load_error
 from tradewind.amazon.redshift.ledger import Ledger
 from tradewind.amazon.redshift.merging import STAGE, append_statement, merge, merge_statements, stage_statement
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Mode, Part, Reading
+from tradewind.operators.files.heads import refuse_changed
 from tradewind.operators.files.manifests import Manifest
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.plan import Right
