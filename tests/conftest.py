@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.redshift.fix_standin",
     "tests.fix_up",
     "tests.stack.fix_stack",
+    "tests.sharing",
 ]

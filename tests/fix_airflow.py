@@ -33,10 +33,13 @@ LOGICAL_DATE = datetime(2026, 1, 2, 3, tzinfo=UTC)
 
 PREPARED = "TRADEWIND_TESTS_HOME"
 """Tells processes that a test starts that the environment is prepared, and where Airflow's home is."""
+OWNER = "TRADEWIND_TESTS_OWNER"
+"""Whose the home is: each worker of pytest-xdist has one of its own."""
 
 
 def _prepare() -> Path:
-    if PREPARED in os.environ:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    if PREPARED in os.environ and os.environ.get(OWNER) == worker:
         return Path(os.environ[PREPARED])
     if "airflow" in sys.modules:
         raise pytest.UsageError("airflow was imported before the tests could give it a home of its own")
@@ -54,6 +57,7 @@ def _prepare() -> Path:
     (home / "plugins").mkdir()
     os.environ |= {
         PREPARED: str(home),
+        OWNER: worker,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
