@@ -309,6 +309,24 @@ def test_names_of_the_official_driver_are_understood(connection: Connect) -> Non
     assert wanted.items() <= options.items()
 
 
+class Watched(RedshiftSQLHook):
+    """Notes which of its attributes are set."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.setdefault("noted", []).append(name)
+        super().__setattr__(name, value)
+
+
+def test_asking_for_the_options_changes_nothing_for_another_thread(connection: Connect) -> None:
+    extra = {"database": "sales", "ssl": False, "timeout": 3, "sslmode": "prefer"}
+    hook = Watched(connection("rs_watched", {"conn_type": "redshift", "host": "h", "extra": extra}), connect_timeout=7)
+    hook.connect_options()  # Airflow keeps what it found of the connection
+    hook.__dict__["noted"] = []
+    options = hook.connect_options()
+    assert (options["dbname"], options["sslmode"], options["connect_timeout"]) == ("sales", "prefer", 7)
+    assert hook.__dict__["noted"] == []
+
+
 def test_parameters_of_the_session_are_set(hook: RedshiftSQLHook, warehouse: Warehouse) -> None:
     hook = RedshiftSQLHook(warehouse.conn_id, statement_timeout=1.5, settings={"search_path": "redshift"})
     with hook.session() as session:

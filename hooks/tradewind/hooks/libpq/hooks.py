@@ -216,7 +216,15 @@ class LibpqHook(DbApiHook):
 
     def connect_options(self) -> dict[str, Any]:
         """Return what is handed to libpq, the password among it: never log it."""
-        options = libpq_options(self.connection, self._overrides, self.database, self.hook_keys)
+        return self.options_over({})
+
+    def options_over(self, extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is handed to libpq, the password among it: never log it.
+
+        :param extra: options that win over the connection's extra, and that this hook's own win over
+        """
+        overrides = {**extra, **self._overrides}
+        options = libpq_options(self.connection, overrides, self.database, self.hook_keys)
         options.setdefault("application_name", application_name(self.work))
         return options
 

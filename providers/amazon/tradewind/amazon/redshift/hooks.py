@@ -118,18 +118,13 @@ class RedshiftSQLHook(LibpqHook):
 
     def connect_options(self) -> dict[str, Any]:
         """Return what is handed to libpq, a password among it: never log it."""
-        extra, given = self.connection_extra, self._overrides
-        self._overrides = {
+        extra = self.connection_extra
+        spelled = {
             **{ours: extra[theirs] for theirs, ours in _ALIASES.items() if extra.get(theirs)},
             **({} if "ssl" not in extra else {"sslmode": "require" if extra["ssl"] else "disable"}),
             **({} if not extra.get("sslmode") else {"sslmode": extra["sslmode"]}),
-            **given,
         }
-        try:
-            options = super().connect_options()
-        finally:
-            self._overrides = given
-        return {"sslmode": "require", "port": PORT, **options}
+        return {"sslmode": "require", "port": PORT, **self.options_over(spelled)}
 
     def with_credentials(self, options: dict[str, Any]) -> dict[str, Any]:
         """Put temporary credentials of IAM into the options, where the connection's extra says ``iam``."""
