@@ -311,8 +311,8 @@ def test_a_declaration_that_cannot_work_is_refused(given: dict[str, Any], messag
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"max_errors": 3, "rejects": S3File("s3://b/r.csv")}, "max_errors= means nothing"),
-        ({"mode": "merge", "key": "id", "duplicates": "last"}, "which knows no order of its input: use error"),
+        ({"max_errors": 100_000, "rejects": S3File("s3://b/r.csv")}, "max_errors must be at most 99,999"),
+        ({"mode": "append", "duplicates": "last"}, "means nothing to mode 'append'"),
     ],
 )
 def test_what_copy_cannot_do_is_refused(given: dict[str, Any], message: str) -> None:

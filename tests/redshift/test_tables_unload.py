@@ -14,7 +14,7 @@ import pytest
 from tests.fix_copies import WORK, copy, drain
 from tests.redshift.fix_standin import CLUSTER, ROLE, Warehouse
 from tests.services import pyarrow
-from tradewind.amazon.redshift.marking import _renderer
+from tradewind.amazon.redshift.marking import renderer
 from tradewind.amazon.redshift.tables import RedshiftQuery, RedshiftTable
 from tradewind.amazon.redshift.unloading import literal, unload_statement, with_values
 from tradewind.amazon.s3.files import S3File
@@ -148,7 +148,7 @@ def test_what_is_not_there_is_told(place: dict[str, Any]) -> None:
 )
 def test_rows_are_written_in_the_dialect_that_is_asked_for(asked: CsvDialect, made: str) -> None:
     written = 'a,"x,""y",@n@,\n@n@,"@n@",é,@n@\n'
-    assert _renderer(CsvDialect(null="@n@"), asked)(written.encode()).decode() == made
+    assert renderer(CsvDialect(null="@n@"), asked)(written.encode()).decode() == made
 
 
 @pytest.mark.parametrize(

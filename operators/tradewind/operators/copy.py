@@ -252,6 +252,9 @@ class CopyOperator(BaseOperator):
             self.rejects.check_rejects()
         if self.max_errors and not (self.target.creates and self.target.sets_aside):
             raise InvalidArgument(f"max_errors= means nothing to {self.target!r}: leave it out")
+        most = self.target.most_errors
+        if most is not None and self.max_errors > most:
+            raise InvalidArgument(f"max_errors must be at most {most:,} for {self.target!r}, not {self.max_errors:,}")
 
     def _check_expectations(self) -> None:
         for expectation in as_expectations(self.expect):

@@ -308,6 +308,8 @@ class Target(End):
     """Whether ``create=True`` means anything to this target."""
     sets_aside: ClassVar[bool] = True
     """Whether a target that ``creates`` can set bad records aside, as ``max_errors=`` asks."""
+    most_errors: ClassVar[int | None] = None
+    """How many it can set aside at most, None for any number."""
     keeps: ClassVar[frozenset[Duplicates]] = frozenset(DUPLICATES)
     """Which record of a key a merge can keep where its input has several."""
 

@@ -238,6 +238,12 @@ def _partition(reader: _Reader, options: dict[str, Any]) -> None:
     options["include"] = bool(reader.words("include"))
 
 
+def _most(reader: _Reader, options: dict[str, Any]) -> None:
+    options["maxerror"] = reader.number()
+    if options["maxerror"] > 100_000:
+        raise Refusal("invalid value for MAXERROR: the limit is 100000", "22023")
+
+
 def _size(reader: _Reader, options: dict[str, Any]) -> None:
     options["maxfilesize"] = reader.number() * (1 << 30 if reader.words("mb", "gb") == "gb" else 1 << 20)
 
@@ -265,6 +271,7 @@ _COPY: dict[str, Any] = {
     "quote": _quoted("quote"),
     "ignoreheader": lambda reader, options: options.__setitem__("ignoreheader", reader.number()),
     "manifest": _put("manifest", "plain"),
+    "maxerror": _most,
     "encoding": lambda reader, options: options.__setitem__("encoding", reader.words("as") or reader.words("utf8")),
     "dateformat": _quoted("dateformat"),
     "timeformat": _quoted("timeformat"),

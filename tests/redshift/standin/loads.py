@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tests.redshift.standin.commands import Command, Refusal
 from tests.redshift.standin.objects import LoadError, Quoted, Record, objects, records, unpacked
@@ -18,33 +18,80 @@ _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 _TEXTS = ("character varying", "character", "text", "bpchar", "varchar")
 
 
-def load(session: Session, asked: Command) -> int:
-    """Load objects into a table, each by a COPY of the server behind; return the rows.
+class Loaded(NamedTuple):
+    """What a load did: rows that are loaded, and records that are left out."""
 
-    :raises Refusal: where something does not fit; it is in the load errors' tables then
+    rows: int
+    refused: int
+
+
+class _Refusals:
+    """The records that a load refuses: it fails at the number that MAXERROR says, at the first without one."""
+
+    def __init__(self, session: Session, asked: Command) -> None:
+        self._session = session
+        self._most = max(asked.options.get("maxerror", 0), 1)
+        self._text = f"Load into table '{asked.table}' failed. Check 'sys_load_error_detail' system table for details."
+        self.count = 0
+
+    def add(self, error: LoadError) -> None:
+        """Keep an error.
+
+        :raises Refusal: where it is one too many
+        """
+        _record(self._session, error)
+        self.count += 1
+        if self.count >= self._most:
+            raise Refusal(self._text) from None
+
+    def fail(self, error: LoadError) -> NoReturn:
+        """Keep an error after which nothing can be loaded."""
+        _record(self._session, error)
+        raise Refusal(self._text) from None
+
+
+def load(session: Session, asked: Command) -> Loaded:
+    """Load objects into a table, each by a COPY of the server behind.
+
+    :raises Refusal: where too much does not fit; it is in the load errors' tables then
     """
     types = _types(session, asked)
-    names = list(types)
-    quoted = ", ".join(f'"{name}"' for name in names)
+    refusals = _Refusals(session, asked)
     rows = 0
     for bucket, key in objects(session.server.s3, asked):
         url = f"s3://{bucket}/{key}"
         data = session.server.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        lines: list[tuple[int, str]] = []
         try:
-            plain = unpacked(data, asked.options.get("compression"), url)
-            found = list(records(plain, url, asked, names))
-            lines = [_line(record, url, types, asked) for record in found]
-            feed = "".join(lines).encode()
-            answer = session.backend.run(f"COPY {asked.table} ({quoted}) FROM STDIN (FORMAT text)", feed)
-            if answer.error is not None:
-                raise _server_error(error_fields(answer.error), found, url, types)
+            for found in records(unpacked(data, asked.options.get("compression"), url), url, asked, list(types)):
+                try:
+                    if isinstance(found, LoadError):
+                        raise found
+                    lines.append((found.line, _line(found, url, types, asked)))
+                except LoadError as error:
+                    refusals.add(error)
         except LoadError as error:
-            _record(session, error)
-            raise Refusal(
-                f"Load into table '{asked.table}' failed. Check 'sys_load_error_detail' system table for details."
-            ) from None
-        rows += int(answer.tag.split()[-1])
-    return rows
+            refusals.fail(error)
+        rows += _copied(session, asked, url, types, lines, refusals)
+    return Loaded(rows, refusals.count)
+
+
+def _copied(
+    session: Session, asked: Command, url: str, types: dict[str, str], lines: list[tuple[int, str]], refusals: _Refusals
+) -> int:
+    """Load what could be read; what the server behind refuses is left out, and the rest tried again."""
+    quoted = ", ".join(f'"{name}"' for name in types)
+    session.backend.must("SAVEPOINT standin_object")
+    while True:
+        feed = "".join(text for _, text in lines).encode()
+        answer = session.backend.run(f"COPY {asked.table} ({quoted}) FROM STDIN (FORMAT text)", feed)
+        if answer.error is None:
+            session.backend.must("RELEASE SAVEPOINT standin_object")
+            return int(answer.tag.split()[-1])
+        at, error = _server_error(error_fields(answer.error), lines, url, types)
+        session.backend.must("ROLLBACK TO SAVEPOINT standin_object")
+        refusals.add(error)
+        del lines[at]
 
 
 def _types(session: Session, asked: Command) -> dict[str, str]:
@@ -90,14 +137,20 @@ def _line(record: Record, url: str, types: dict[str, str], asked: Command) -> st
     return "\t".join(fields) + "\n"
 
 
-def _server_error(fields: dict[str, str], found: list[Record], url: str, types: dict[str, str]) -> LoadError | Refusal:
+def _server_error(
+    fields: dict[str, str], lines: list[tuple[int, str]], url: str, types: dict[str, str]
+) -> tuple[int, LoadError]:
+    """Return which line the server behind refused, and what is wrong with it.
+
+    :raises Refusal: where it is no line
+    """
     place = _COPY_LINE.search(fields.get("W", ""))
     if place is None or fields["C"][:2] not in ("22", "23"):
-        return Refusal(fields["M"], fields["C"])
+        raise Refusal(fields["M"], fields["C"])
+    at = int(place[1]) - 1
     column = place[2] or fields.get("c", "")
-    line = found[int(place[1]) - 1].line
     reason = "Invalid value for the column's type" if fields["C"][:2] == "22" else fields["M"]
-    return LoadError(url, line, column, types.get(column, ""), 1207, reason)
+    return at, LoadError(url, lines[at][0], column, types.get(column, ""), 1207, reason)
 
 
 def _record(session: Session, error: LoadError) -> None:

@@ -104,10 +104,10 @@ def packed(data: bytes, compression: str | None) -> bytes:
     return bz2.compress(data) if compression == "bz2" else data
 
 
-def records(data: bytes, url: str, asked: Command, columns: list[str]) -> Iterator[Record]:
-    """Yield the records of an object.
+def records(data: bytes, url: str, asked: Command, columns: list[str]) -> Iterator[Record | LoadError]:
+    """Yield the records of an object, and an error in place of one that has too few or too many fields.
 
-    :raises LoadError: where one cannot be read
+    :raises LoadError: where nothing more can be read
     """
     kind = asked.options.get("format")
     if kind == "parquet":
@@ -129,7 +129,7 @@ class Quoted(str):
     __slots__ = ()
 
 
-def _delimited(text: str, url: str, asked: Command, columns: list[str]) -> Iterator[Record]:
+def _delimited(text: str, url: str, asked: Command, columns: list[str]) -> Iterator[Record | LoadError]:
     options = asked.options
     quoted = options.get("format") == "csv"
     delimiter = options.get("delimiter", "," if quoted else "|")
@@ -146,10 +146,11 @@ def _delimited(text: str, url: str, asked: Command, columns: list[str]) -> Itera
             code, reason = (
                 (1213, "Missing data for not-null field") if fields != [""] else (1214, "Delimiter not found")
             )
-            raise LoadError(url, line, columns[len(fields)] if fields != [""] else "", "", code, reason)
-        if len(fields) > len(columns):
-            raise LoadError(url, line, "", "", 1202, "Extra column(s) found")
-        yield Record(line, fields)
+            yield LoadError(url, line, columns[len(fields)] if fields != [""] else "", "", code, reason)
+        elif len(fields) > len(columns):
+            yield LoadError(url, line, "", "", 1202, "Extra column(s) found")
+        else:
+            yield Record(line, fields)
 
 
 def _quoted_records(text: str, delimiter: str, quote: str, url: str, line: int) -> Iterator[tuple[int, list[str]]]:

@@ -246,8 +246,10 @@ class Session:
         try:
             if asked.kind == "copy":
                 self.server.before_load(asked)
-                rows = load(self, asked)
+                rows, refused = load(self, asked)
                 text = f"Load into table '{asked.table}' completed, {rows} record(s) loaded successfully."
+                if refused:
+                    text += f" {refused} record(s) could not be loaded. Check 'sys_load_error_detail' for details."
             else:
                 rows = unload(self.backend, self.server.s3, asked)
                 text = f"UNLOAD completed, {rows} record(s) unloaded successfully."

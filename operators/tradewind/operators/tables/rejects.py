@@ -59,10 +59,10 @@ class Rejects:
     count: int = 0
     _sink: Sink | None = field(default=None, init=False)
 
-    def add(self, source: CsvInput, record: bytes, error: DataError, reason: str) -> None:
+    def add(self, name: str, record: bytes, error: DataError, reason: str) -> None:
         """Set a record aside.
 
-        :param source: the file it is from
+        :param name: the file it is from
         :param record: its bytes
         :param error: what the server says, with the file and the line
         :param reason: the server's own words
@@ -79,7 +79,7 @@ class Rejects:
             ) from error
         if self.count <= TOLD:
             log.warning("set aside: %s", error)
-        self._write(source.name, record, error, reason)
+        self._write(name, record, error, reason)
 
     def _write(self, name: str, record: bytes, error: DataError, reason: str) -> None:
         if self.open_sink is None:
@@ -179,7 +179,7 @@ class TolerantLoad:
             if self._unit == "record":
                 told = numbered(told, self.rows + self._set_aside + 1)
             self._set_aside += 1
-            self._rejects.add(self._source, records[0], told, reason)
+            self._rejects.add(self._source.name, records[0], told, reason)
             return
         bad = self._server.find(records, error)
         cuts = (len(records) // 2,) if bad is None else (bad, bad + 1)

@@ -11,7 +11,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Reading
 from tradewind.operators.files.heads import FileHead, Unfit, file_heads
 from tradewind.operators.files.manifests import Manifest
-from tradewind.operators.files.storage import Storage, StoredFile
+from tradewind.operators.files.storage import StoredFile
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.types import ColumnType
 
@@ -45,17 +45,18 @@ def heads(reading: Reading, table: Table | None) -> list[Head] | None:
         return None
 
 
-def staged_heads(storage: Storage, manifest: Manifest, dialect: CsvDialect) -> list[Head]:
+def staged_heads(manifest: Manifest, dialect: CsvDialect, *, numbered: bool) -> list[Head]:
     """Return the objects that were staged.
 
-    :param storage: where they are
     :param manifest: what was written
     :param dialect: how
+    :param numbered: whether their first column is the number of the record
     """
     found = []
+    names = manifest.columns and manifest.columns[numbered:]
     for member in manifest.files:
         header = b"staged\n" if dialect.header else b""
-        source = CsvInput(member.url, io.BytesIO(), dialect, header=header, names=manifest.columns)
+        source = CsvInput(member.url, io.BytesIO(), dialect, header=header, names=names)
         file = StoredFile(member.url, member.size, member.version)
         found.append(Head(file, source, csv_options(source, "gzip")))
     return found

@@ -6,13 +6,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tradewind.amazon.redshift.catalog import Table, admit, existing_table, find_table, full_name, holds, may_create
 from tradewind.amazon.redshift.column_types import REFUSED
-from tradewind.amazon.redshift.copying import Batch, Head, copy_statement, csv_options, load_error
+from tradewind.amazon.redshift.copying import Batch, Head, copy_statement, csv_options
 from tradewind.amazon.redshift.ledger import Ledger
+from tradewind.amazon.redshift.load_errors import LONGEST_URL, last_error
 from tradewind.amazon.redshift.merging import STAGE, append_statement, merge, merge_statements, stage_statement
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
@@ -22,7 +24,7 @@ from tradewind.operators.files.manifests import Manifest
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
-from tradewind.operators.tables.columns import match_columns
+from tradewind.operators.tables.columns import match_columns, ordinal_column
 from tradewind.operators.tables.ledger import copy_token
 from tradewind.operators.tables.load import Merged, TableLoad
 from tradewind.operators.types import Arrays
@@ -49,11 +51,13 @@ class Loader:
     :param staging: where objects lie for the time of the load
     :param iam_role: ``default``, or the ARNs of the roles by which the warehouse reads them
     :param region: where the objects are, empty for the warehouse's own region
+    :param open_session: opens a session beside that of the load
     """
 
     staging: Staging
     iam_role: str
-    region: str = ""
+    region: str
+    open_session: Callable[[], AbstractContextManager[Session]]
 
 
 class Load(TableLoad[Table]):
@@ -90,6 +94,19 @@ class Load(TableLoad[Table]):
         self._loader = loader
         self._heads: list[Head] = []
         self._staged: Manifest | None = None
+        self._numbered = request.duplicates != "error"
+        if self._by_worker:
+            self.statement = "rows staged in S3, COPY"
+
+    @property
+    def _by_worker(self) -> str:
+        """Why the rows must pass through the worker, whatever they are; empty where they need not.
+
+        COPY loads objects in parallel and tells neither the order of their records nor how many there were.
+        """
+        why = ["duplicates= asks for their order"] * self._numbered
+        why += ["max_errors= asks how many there are"] * bool(self._request.max_errors)
+        return ", ".join(why)
 
     # before the transaction: what takes long needs no lock
 
@@ -109,14 +126,17 @@ class Load(TableLoad[Table]):
         """Find the objects that COPY will load: those of the source where it can, else staged ones."""
         from tradewind.amazon.redshift.heads import heads, staged_heads
 
-        found = heads(self._reading, table)
-        if found is not None:
+        if self._by_worker:
+            log.info("the rows pass through the worker: %s", self._by_worker)
+        elif (found := heads(self._reading, table)) is not None:
             self._heads = found
             return
         dialect = self._dialect()
         staging = self._loader.staging
-        self._staged = staging.write(self._reading, self._request, self._progress, dialect)
-        self._heads = staged_heads(staging.storage(), self._staged, dialect)
+        if self._request.max_errors:
+            staging.check_length(LONGEST_URL)
+        self._staged = staging.write(self._reading, self._request, self._progress, dialect, numbered=self._numbered)
+        self._heads = staged_heads(self._staged, dialect, numbered=self._numbered)
 
     def _dialect(self) -> CsvDialect:
         """Return how rows are staged: NULL is a text that no value is, for COPY tells it by its text alone."""
@@ -205,7 +225,8 @@ class Load(TableLoad[Table]):
             found = match_columns(head.source, table)
             self._refuse_types(table, found)
             columns = self.staged_columns(columns, found, head.source, table) if staged else found
-            listed = () if head.whole and not staged else found
+            ordinal = (ordinal_column(table),) if self._numbered else ()
+            listed = () if head.whole and not staged else (*ordinal, *found)
             groups.setdefault((listed, head.options), []).append(head)
         batches = [
             Batch(tuple(head.file for head in group), names, options) for (names, options), group in groups.items()
@@ -230,7 +251,7 @@ class Load(TableLoad[Table]):
             self._session.execute(self._statement(into, batch.columns, manifest, batch.options))
         except DataError as error:
             self._session.rollback()
-            raise self._told() or error from error
+            raise self._told(error) from error
         rows = int(self._session.query("SELECT pg_last_copy_count()")[0][0])
         if self._staged is None:
             from tradewind.operators.files.reading import FileReading
@@ -243,26 +264,35 @@ class Load(TableLoad[Table]):
         return rows
 
     def _statement(self, into: str, columns: Sequence[str], manifest: str, options: str) -> str:
-        loader = self._loader
-        return copy_statement(into, columns, manifest, options, loader.iam_role, loader.region)
+        loader, most = self._loader, self._request.max_errors
+        tolerant = f"{options} MAXERROR {most + 1}" if most else options  # it fails at this number
+        return copy_statement(into, columns, manifest, tolerant, loader.iam_role, loader.region)
 
-    def _told(self) -> DataError | None:
-        """Return the service's own error of a record, None where it tells none."""
-        found = load_error(self._session)
+    def _told(self, error: DataError) -> DataError:
+        """Return the service's own error of a record, or the one that came where it tells none."""
+        found = last_error(self._session)
         if found is None:
-            return None
+            return error
         if self._staged is None or found.url not in {member.url for member in self._staged.files}:
             return found.told()
+        from tradewind.amazon.redshift.rejecting import too_many
         from tradewind.amazon.redshift.tracing import traced
 
-        return traced(found, self._staged, self._loader.staging.storage(), self._reading)
+        told = traced(found, self._staged, self._loader.staging.storage(), self._reading)
+        most = self._request.max_errors
+        return too_many(self._session, self._loader.staging.url, most, told) if most else told
 
     def _refuse_miscount(self, rows: int) -> None:
         if self._staged is None:
             return
         self._bytes += sum(member.bytes for member in self._staged.files)
         written = sum(member.rows for member in self._staged.files)
-        if rows != written:
+        if rows < written <= rows + self._request.max_errors:
+            from tradewind.amazon.redshift.rejecting import SettingAside
+
+            aside = SettingAside(self._session, self._loader, self._staged, self._reading, numbered=self._numbered)
+            aside.run(self._rejects, written - rows)
+        elif rows != written:
             raise DataError(f"COPY loaded {rows:,} rows of {written:,} that were staged: nothing is committed")
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:
@@ -273,7 +303,7 @@ class Load(TableLoad[Table]):
 
     def make_stage(self, table: Table, columns: tuple[str, ...]) -> None:
         """Make the temporary table that takes the input."""
-        self._session.execute(stage_statement(table, columns))
+        self._session.execute(stage_statement(table, columns, numbered=self._numbered))
 
     def append_stage(self, table: Table, columns: tuple[str, ...]) -> int:
         """Append the staged rows to the table; return how many."""
@@ -283,7 +313,7 @@ class Load(TableLoad[Table]):
         self, table: Table, columns: tuple[str, ...], key: tuple[str, ...], look: Callable[[], None]
     ) -> Merged:
         """Merge the staged rows into the table."""
-        return merge(self._session, table, columns, key, look)
+        return merge(self._session, table, columns, key, self._request.duplicates, look)
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
@@ -301,17 +331,18 @@ class Load(TableLoad[Table]):
         manifest = f"{self._loader.staging.of_work}.../copy-1.manifest"
         dialect = CsvDialect(null="@null-...@")
         staged = CsvInput(source.name, source.stream, dialect, header=b"staged\n", names=source.names)
-        direct = heads(self._reading, table)
+        direct = None if self._by_worker else heads(self._reading, table)
         options = direct[0].options if direct else csv_options(staged, "gzip")
-        return [self._statement(into, columns, manifest, options)]
+        numbered = (ordinal_column(table), *columns) if self._numbered else columns
+        return [self._statement(into, numbered, manifest, options)]
 
     def stage_statements(self, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what makes the temporary table."""
-        return [stage_statement(table, columns)]
+        return [stage_statement(table, columns, numbered=self._numbered)]
 
     def merge_statements(self, table: Table, columns: tuple[str, ...], key: tuple[str, ...]) -> list[str]:
         """Return what merges the staged rows into the table."""
-        return merge_statements(table, columns, key)
+        return merge_statements(table, columns, key, self._request.duplicates)
 
     def insert_statement(self, table: Table, columns: tuple[str, ...]) -> str:
         """Return what appends the staged rows to the table."""

@@ -7,6 +7,7 @@ COPY reads.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,9 +17,12 @@ from tradewind.operators.ends import Part, Readable, Reading
 from tradewind.operators.formats.csv.joining import render
 from tradewind.operators.formats.csv.records import CsvInput, blocks, open_csv
 from tradewind.operators.formats.csv.rewriting import FieldReader, FieldWriter
+from tradewind.operators.projection import Projection
 from tradewind.operators.types import Arrays
 
 _BLOCK = 1 << 18
+_PART_BITS = 40
+"""A record's number is that of its part, and then its own in this many bits: both together are a bigint."""
 
 
 def staged_dialect(reading: Reading, mark: str) -> CsvDialect:
@@ -40,11 +44,14 @@ class Marked(Reading):
 
     :param reading: the rows
     :param dialect: see :func:`staged_dialect`
+    :param ordinal: the name of a first column that numbers the records as they come; without one there is none
     """
 
-    def __init__(self, reading: Reading, dialect: CsvDialect) -> None:
+    def __init__(self, reading: Reading, dialect: CsvDialect, ordinal: str = "") -> None:
         self._reading = reading
         self._dialect = dialect
+        self._ordinal = ordinal
+        self._names: tuple[str, ...] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -63,20 +70,36 @@ class Marked(Reading):
 
     def parts(self, dialect: CsvDialect | None = None, *, arrays: Arrays = "braces") -> Iterator[Part]:
         """Yield the parts, in the one dialect."""
-        for part in self._reading.parts(self._dialect, arrays="json"):
+        for number, part in enumerate(self._reading.parts(self._dialect, arrays="json")):
             written = part.dialect
             alike = (written.null, written.escape_char) == (self._dialect.null, self._dialect.escape_char)
-            yield part if alike else self._marked(part)
+            yield part if alike and not self._ordinal else self._marked(part, number << _PART_BITS)
 
-    def _marked(self, part: Part) -> Part:
+    def _marked(self, part: Part, before: int) -> Part:
         def opened() -> Readable:
-            source = open_csv(part)
-            head = render(source.names, self._dialect) if self._dialect.header and source.names else b""
-            return _MarkedStream(source, head, self._dialect)
+            source = self._in_order(part)
+            names = source.names and (*filter(None, [self._ordinal]), *source.names)
+            head = render(names, self._dialect) if self._dialect.header and names else b""
+            return _MarkedStream(source, head, self._dialect, before if self._ordinal else None)
 
         return replace(
             part, open=opened, dialect=self._dialect, columns=None, projection=None, batches=None, open_escaped=None
         )
+
+    def _in_order(self, part: Part) -> CsvInput:
+        """Open a part, its columns in the order of the first part's where they are the same ones."""
+        source = open_csv(part)
+        if source.empty or source.names is None or source.names == self._names:
+            return source
+        if self._names is None:
+            self._names = source.names
+            return source
+        found = {name.strip().casefold(): name for name in source.names}
+        wanted = {found.get(name.strip().casefold(), ""): name for name in self._names}
+        if part.projection is not None or len(wanted) != len(source.names) or set(wanted) != set(source.names):
+            return source
+        source.close()
+        return open_csv(replace(part, projection=Projection.make(wanted, None)))
 
 
 class _MarkedStream:
@@ -85,12 +108,14 @@ class _MarkedStream:
     :param source: the input, its header read
     :param head: the header to write
     :param dialect: how to write
+    :param before: the number before that of the first record, None where they get none
     """
 
-    def __init__(self, source: CsvInput, head: bytes, dialect: CsvDialect) -> None:
+    def __init__(self, source: CsvInput, head: bytes, dialect: CsvDialect, before: int | None = None) -> None:
         self._source = source
         self._blocks = blocks(source, _BLOCK)
         self._mark = marker(source.dialect, dialect.null, source.line_end)
+        self._number = None if before is None else numberer(dialect, before)
         self._rest = head
 
     def read(self, size: int = -1, /) -> bytes:
@@ -101,7 +126,8 @@ class _MarkedStream:
             block = next(self._blocks, None)
             if block is None:
                 return b""
-            self._rest = self._mark(block.data)
+            data = self._mark(block.data)
+            self._rest = data if self._number is None else self._number(data)
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
 
@@ -133,7 +159,7 @@ class _RenderedStream:
         self._stream = source.stream  # for who looks for the number of rows
         self._source = source
         self._blocks = blocks(source, _BLOCK)
-        self._write = _renderer(source.dialect, asked)
+        self._write = renderer(source.dialect, asked)
         self._rest = head
 
     def read(self, size: int = -1, /) -> bytes:
@@ -153,8 +179,12 @@ class _RenderedStream:
         self._source.close()
 
 
-def _renderer(written: CsvDialect, asked: CsvDialect) -> Callable[[bytes], bytes]:
-    """Return what rewrites whole records of an unload: each field is read and written, or only those that differ."""
+def renderer(written: CsvDialect, asked: CsvDialect) -> Callable[[bytes], bytes]:
+    """Return what rewrites whole records of an unload: each field is read and written, or only those that differ.
+
+    :param written: how the records are written, NULL as no value is
+    :param asked: how to write
+    """
     read, write = FieldReader(written), FieldWriter(asked)
     q, delimiter = re.escape(written.quote.encode()), re.escape(written.delimiter.encode())
     stretch = b"%s(?:[^%s]++|%s%s)*+%s" % (q, q, q, q, q)
@@ -179,6 +209,18 @@ def _renderer(written: CsvDialect, asked: CsvDialect) -> Callable[[bytes], bytes
         return write(read(found[1])) + (new if end == written.delimiter.encode() else end)
 
     return lambda data: field.sub(put, data)
+
+
+def numberer(written: CsvDialect, before: int) -> Callable[[bytes], bytes]:
+    """Return what puts a number before each of whole records, one higher than before.
+
+    :param written: how the records are written: a quote within quotes is doubled, LF ends a record
+    :param before: the number before the first one
+    """
+    quote, delimiter = re.escape(written.quote.encode()), written.delimiter.encode()
+    record = re.compile(rb"(?!\Z)(?:[^%s\n]++|%s[^%s]*+(?:%s|\Z))*+(?:\n|\Z)" % ((quote,) * 4), re.DOTALL)
+    numbers = itertools.count(before + 1)
+    return lambda data: record.sub(lambda found: b"%d%s%s" % (next(numbers), delimiter, found[0]), data)
 
 
 def marker(written: CsvDialect, null: str, line_end: bytes = b"\n") -> Callable[[bytes], bytes]:

@@ -12,22 +12,28 @@ from typing import TYPE_CHECKING
 from tradewind.amazon.redshift.catalog import Table
 from tradewind.hooks.errors import DataError
 from tradewind.hooks.libpq.names import listed, quoted
+from tradewind.operators.ends import Duplicates
 from tradewind.operators.names import shown
+from tradewind.operators.tables.columns import ordinal_column
 from tradewind.operators.tables.load import Merged
 
 if TYPE_CHECKING:
     from tradewind.amazon.redshift.sessions import Session
 
 STAGE = '"tradewind_stage"'
+_KEPT = '"tradewind_kept"'
 
 
-def stage_statement(table: Table, columns: Sequence[str]) -> str:
+def stage_statement(table: Table, columns: Sequence[str], *, numbered: bool = False) -> str:
     """Write what makes the temporary table: the input's columns, with the target's types.
 
     :param table: the target
     :param columns: the columns of the input
+    :param numbered: whether the records come with a number
     """
-    return f"CREATE TEMPORARY TABLE {STAGE} AS SELECT {listed(list(columns))} FROM {table.name.sql} WHERE FALSE"
+    ordinal = f"CAST(0 AS bigint) AS {quoted(ordinal_column(table))}, " if numbered else ""
+    names = listed(list(columns))
+    return f"CREATE TEMPORARY TABLE {STAGE} AS SELECT {ordinal}{names} FROM {table.name.sql} WHERE FALSE"
 
 
 def append_statement(table: Table, columns: Sequence[str]) -> str:
@@ -40,13 +46,38 @@ def append_statement(table: Table, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table.name.sql} ({names}) SELECT {names} FROM {STAGE}"
 
 
-def merge_statements(table: Table, columns: Sequence[str], key: Sequence[str]) -> list[str]:
+def drop_statements(table: Table, key: Sequence[str], which: Duplicates) -> list[str]:
+    """Write what leaves one record of each key in the stage.
+
+    :param table: the target
+    :param key: the columns that identify a row
+    :param which: which record of a key counts
+    """
+    names, ordinal = listed(list(key)), quoted(ordinal_column(table))
+    kept = f"{'MAX' if which == 'last' else 'MIN'}({ordinal})"
+    same = " AND ".join(f"{STAGE}.{quoted(name)} = {_KEPT}.{quoted(name)}" for name in key)
+    return [
+        f"CREATE TEMPORARY TABLE {_KEPT} AS SELECT {names}, {kept} AS {ordinal} FROM {STAGE} GROUP BY {names} "
+        "HAVING COUNT(*) > 1",
+        f"DELETE FROM {STAGE} USING {_KEPT} WHERE {same} AND {STAGE}.{ordinal} <> {_KEPT}.{ordinal}",
+    ]
+
+
+def merge_statements(
+    table: Table, columns: Sequence[str], key: Sequence[str], duplicates: Duplicates = "error"
+) -> list[str]:
     """Write what merges the staged rows: equal ones leave the stage, then changed ones, the rest is inserted.
 
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
+    :param duplicates: which record of a key counts
     """
+    first = [] if duplicates == "error" else drop_statements(table, key, duplicates)
+    return [*first, *_write_statements(table, columns, key)]
+
+
+def _write_statements(table: Table, columns: Sequence[str], key: Sequence[str]) -> list[str]:
     target, same_key = table.name.sql, _same_key(table, key)
     others = [name for name in columns if name not in key]
     equal = [same_key, *(_equal(table, name) for name in others)]
@@ -59,7 +90,12 @@ def merge_statements(table: Table, columns: Sequence[str], key: Sequence[str]) -
 
 
 def merge(
-    session: Session, table: Table, columns: Sequence[str], key: Sequence[str], look: Callable[[], None]
+    session: Session,
+    table: Table,
+    columns: Sequence[str],
+    key: Sequence[str],
+    duplicates: Duplicates,
+    look: Callable[[], None],
 ) -> Merged:
     """Merge the staged rows.
 
@@ -67,21 +103,28 @@ def merge(
     :param table: the target
     :param columns: the columns of the input
     :param key: those that identify a row
-    :param look: called when nothing is written yet
+    :param duplicates: which record of a key counts; the stage must be numbered for the last or the first
+    :param look: called when the stage holds the records that count, and nothing is written yet
     :raises DataError: where a key is NULL or stands twice, in the input or in the table
     """
     _refuse_nulls(session, key)
-    _refuse_twice(session, f"SELECT {listed(list(key))} FROM {STAGE}", key, "in the input")
+    dropped = 0
+    if duplicates == "error":
+        _refuse_twice(session, f"SELECT {listed(list(key))} FROM {STAGE}", key, "in the input")
+    else:
+        kept, drop = drop_statements(table, key, duplicates)
+        session.execute(kept)
+        dropped = session.execute(drop)
     own = listed(list(key), f"{quoted(table.name.table)}.")
     matched = f"SELECT {own} FROM {table.name.sql} JOIN {STAGE} ON {_same_key(table, key)}"
     _refuse_twice(session, matched, key, f"in table {table.name}, which does not enforce it")
     look()
-    statements = merge_statements(table, columns, key)
+    statements = _write_statements(table, columns, key)
     unchanged = session.execute(statements[0])
     updated = session.execute(statements[1]) if len(statements) > 2 else 0
     if len(statements) > 2:
         session.execute(statements[2])
-    return Merged(session.execute(statements[-1]), updated, unchanged)
+    return Merged(session.execute(statements[-1]), updated, unchanged, dropped)
 
 
 def _same_key(table: Table, key: Sequence[str]) -> str:

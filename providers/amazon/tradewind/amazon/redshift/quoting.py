@@ -6,6 +6,9 @@ from tradewind.amazon.s3.locations import parse_s3_url
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.templates import templated
 
+MOST_ERRORS = 99_999
+"""How many records a COPY may refuse and go on: it fails at the number that MAXERROR says, of 100,000 at most."""
+
 
 def option(text: str) -> str:
     """Quote a text as an option of COPY, in which a backslash escapes.

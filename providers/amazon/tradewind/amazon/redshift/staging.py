@@ -12,7 +12,7 @@ from tradewind.amazon.redshift.marking import Marked
 from tradewind.amazon.redshift.quoting import check_staging
 from tradewind.amazon.s3.files import S3File
 from tradewind.amazon.s3.locations import parse_s3_url
-from tradewind.hooks.errors import NotFound, Superseded, TradewindError, TransientError
+from tradewind.hooks.errors import InvalidArgument, NotFound, Superseded, TradewindError, TransientError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, Reading
 from tradewind.operators.files.manifests import Manifest, read_manifest
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 PART_BYTES = 256 * 1000**2
 """Bytes of a staged part before compression; a warehouse loads several at once."""
+_PART = "part-{n}.csv.gz"
+_ORDINAL = "@tradewind-ordinal@"
+"""What the staged objects call the number of a record; the warehouse never sees the name."""
 
 
 class Staging:
@@ -76,23 +79,39 @@ class Staging:
         """
         self._written.update(parse_s3_url(url).key for url in urls)
 
-    def write(self, reading: Reading, request: CopyRequest, progress: Progress, dialect: CsvDialect) -> Manifest:
+    def check_length(self, most: int) -> None:
+        """Refuse a folder whose objects have longer URLs than the service tells whole.
+
+        :param most: bytes of a URL that it tells
+        :raises InvalidArgument: with how many are too many
+        """
+        if (over := len(f"{self.url}{_PART.format(n='00000')}".encode()) - most) > 0:
+            raise InvalidArgument(
+                f"staging has a name too long for max_errors= by {over} bytes: the service keeps {most} of an object's"
+            )
+
+    def write(
+        self, reading: Reading, request: CopyRequest, progress: Progress, dialect: CsvDialect, *, numbered: bool = False
+    ) -> Manifest:
         """Write a reading's rows as objects of CSV.
 
         :param reading: the rows
         :param request: whose work it is
         :param progress: is told rows and bytes
         :param dialect: how to write them
+        :param numbered: whether a first column numbers the records as they come
         :return: the objects, with the rows of each
         """
         self._file = S3File(
-            f"{self.url}part-{{n}}.csv.gz",
+            f"{self.url}{_PART}",
             dialect=dialect,
             max_bytes=PART_BYTES,
             conn_id=self._conn_id,
             region_name=self._region_name,
         )
-        self._file.write(Marked(reading, dialect), CopyRequest(request.work, "replace"), progress)
+        self._file.write(
+            Marked(reading, dialect, _ORDINAL if numbered else ""), CopyRequest(request.work, "replace"), progress
+        )
         self._file = None
         storage, place = self.storage(), f"{self.url}_manifest.json"
         self.wrote(place)

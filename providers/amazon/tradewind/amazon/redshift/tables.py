@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,10 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
-from tradewind.amazon.redshift.quoting import check_staging
+from tradewind.amazon.redshift.quoting import MOST_ERRORS, check_staging
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName
-from tradewind.operators.ends import CopyRequest, CopyResult, Duplicates, Reading, Source
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
 from tradewind.operators.projection import Columns, Constant, Projecting, Projection
@@ -143,11 +144,11 @@ class RedshiftEnd(ABC):
             wire = RedshiftSQLHook(self.conn_id, aws_conn_id=self.aws_conn_id, database=self.database)
             opened = wire.session(work)
         with opened as session:
-            self._session = session
+            before, self._session = self._session, session
             try:
                 yield session
             finally:
-                self._session = None
+                self._session = before
 
     def stage(self, work: Work, what: str) -> Staging:
         """Return a try's folder for objects in between.
@@ -216,8 +217,7 @@ class RedshiftTable(RedshiftEnd, SqlTable):
     """
 
     template_fields: ClassVar[Sequence[str]] = ("table", "ledger", "columns", "constants", *WAREHOUSE_FIELDS)
-    sets_aside: ClassVar[bool] = False
-    keeps: ClassVar[frozenset[Duplicates]] = frozenset(("error",))
+    most_errors: ClassVar[int | None] = MOST_ERRORS
 
     def __init__(
         self,
@@ -287,7 +287,9 @@ class RedshiftTable(RedshiftEnd, SqlTable):
 
         self.check_target()  # of rendered templates
         name = TableName.parse(self.table)
-        loader = Loader(self.stage(request.work, f"into {self.table}"), self.iam_role, self.staging_region or "")
+        staging = self.stage(request.work, f"into {self.table}")
+        beside = functools.partial(self.session, request.work)
+        loader = Loader(staging, self.iam_role, self.staging_region or "", beside)
         return Load(session, name, self._ledger_name(), self.ledger_days, loader, reading, request, progress)
 
     @contextmanager

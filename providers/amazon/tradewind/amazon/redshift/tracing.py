@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tradewind.amazon.redshift.copying import LoadError
-from tradewind.hooks.errors import DataError
+from tradewind.amazon.redshift.load_errors import LoadError
+from tradewind.hooks.errors import DataError, SourceChanged
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part
-from tradewind.operators.formats.csv.records import Scanner, blocks, open_csv
+from tradewind.operators.files.reading import FileReading
+from tradewind.operators.formats.csv.records import CsvInput, Scanner, blocks, open_csv
 
 if TYPE_CHECKING:
     from tradewind.operators.ends import Reading
     from tradewind.operators.files.manifests import Manifest
     from tradewind.operators.files.storage import Storage
+
+_BLOCK = 1 << 20
+
+
+class Found(NamedTuple):
+    """A staged record that COPY refused.
+
+    :param number: its number among all that were staged, counted from 1
+    :param record: its bytes
+    :param error: what the service says
+    """
+
+    number: int
+    record: bytes
+    error: LoadError
+
+
+class Placed(NamedTuple):
+    """A record of the source that COPY refused.
+
+    :param name: the file, or the query
+    :param record: its bytes
+    :param error: what is wrong with it, with its place
+    :param reason: the service's words alone
+    """
+
+    name: str
+    record: bytes
+    error: DataError
+    reason: str
 
 
 def traced(error: LoadError, manifest: Manifest, storage: Storage, reading: Reading) -> DataError:
@@ -26,70 +59,100 @@ def traced(error: LoadError, manifest: Manifest, storage: Storage, reading: Read
     :param storage: where they are
     :param reading: the source that was staged
     """
-    number = 0
-    for member in manifest.files:
-        if member.url == error.url:
-            break
-        number += member.rows
-    number += _record_at(storage, error.url, error.line, bool(manifest.written.get("header", True)))
-    column = f", column {error.column}" if error.column else ""
-    name, unit, line = _place(reading, number)
-    text = f"{name}, {unit} {line:,}{column}: {error.reason}"
-    return DataError(text, source=name, line=line, column=error.column or None)
+    found = find_records([error], manifest, storage) if error.line else []
+    return next((each.error for each in placed(found, reading)), None) or error.told()
 
 
-def _record_at(storage: Storage, url: str, line: int, header: bool) -> int:
-    """Return the number of the record that a line of a staged object belongs to, counted from 1."""
-    file = storage.find(url)
-    part = Part(url, lambda: storage.read(file, compression="gzip"), CsvDialect(header=header))
-    number = 0
-    with contextlib.closing(open_csv(part)) as source:
-        scanner = Scanner(source.dialect)
-        for block in blocks(source, 1 << 20):
-            at = block.line
-            for record in scanner.records(block.data, source.line_end):
-                number += 1
-                at += record.count(source.line_end)
-                if at > line:
-                    return number
-    return number
+def find_records(
+    errors: Sequence[LoadError], manifest: Manifest, storage: Storage, tick: Callable[[], object] = lambda: None
+) -> list[Found]:
+    """Find the staged records that lines belong to, in order; each object is read once, and up to its last one.
 
-
-def _place(reading: Reading, number: int) -> tuple[str, str, int]:
-    """Return the name of the part, what is counted in it, and the number there."""
+    :param errors: what the service tells
+    :param manifest: the staged objects
+    :param storage: where they are
+    :param tick: called for each block that is read
+    """
+    found: list[Found] = []
     before = 0
+    for member in manifest.files:
+        lines = deque(sorted((each for each in errors if each.url == member.url), key=lambda each: each.line))
+        if lines:
+            file = storage.find(member.url)
+            dialect = _dialect(manifest)
+            part = Part(member.url, lambda file=file: storage.read(file, compression="gzip"), dialect)  # type: ignore[misc]
+            with contextlib.closing(open_csv(part)) as source:
+                found += _at_lines(source, lines, before, tick)
+        before += member.rows
+    return found
+
+
+def placed(
+    found: Sequence[Found],
+    reading: Reading,
+    shown: Callable[[bytes], bytes] = bytes,
+    tick: Callable[[], object] = lambda: None,
+) -> Iterator[Placed]:
+    """Yield records with their place in the source, which is read once more where only so their lines are known.
+
+    :param found: the records, in order
+    :param reading: the source that was staged
+    :param shown: writes a staged record as the source would, where the source has no bytes of its own
+    :param tick: called for each block that is read
+    :raises SourceChanged: where the source has fewer records now
+    """
+    waiting, before = deque(found), 0
     parts = list(reading.parts())
     for part in parts:
-        if len(parts) == 1:
-            break
-        rows = _count(part)
-        if number <= before + rows:
-            break
-        before += rows
-    number -= before
-    if part.unit == "record" or part.columns is not None:
-        return part.name, "record", number
-    return part.name, "line", _line_of(part, number)
+        if not waiting:
+            return
+        lines = part.unit == "line" and (part.columns is None or isinstance(reading, FileReading))
+        if len(parts) == 1 and not lines:
+            for each in waiting:
+                error = each.error.at(part.name, "record", each.number)
+                yield Placed(part.name, shown(each.record), error, each.error.reason)
+            return
+        number = before
+        with contextlib.closing(open_csv(replace(part, projection=None))) as source:
+            for line, record in _records(source, tick):
+                number += 1
+                if number == waiting[0].number:
+                    told = waiting.popleft().error
+                    place = told.at(part.name, "line", line) if lines else told.at(part.name, "record", number - before)
+                    yield Placed(part.name, record, place, told.reason)
+                    if not waiting:
+                        return
+        before = number
+    if waiting:
+        raise SourceChanged("the source has fewer records than were loaded: the next try loads it anew")
 
 
-def _count(part: Part) -> int:
-    number = 0
-    with contextlib.closing(open_csv(replace(part, projection=None))) as source:
-        scanner = Scanner(source.dialect)
-        for block in blocks(source, 1 << 20):
-            number += sum(1 for _ in scanner.records(block.data, source.line_end))
-    return number
+def _dialect(manifest: Manifest) -> CsvDialect:
+    written = manifest.written
+    return CsvDialect(
+        delimiter=str(written.get("delimiter", ",")),
+        quote=str(written.get("quote", '"')),
+        header=bool(written.get("header", True)),
+    )
 
 
-def _line_of(part: Part, number: int) -> int:
-    """Return the line at which a record of a file begins."""
-    with contextlib.closing(open_csv(replace(part, projection=None))) as source:
-        scanner = Scanner(source.dialect)
-        for block in blocks(source, 1 << 20):
-            at = block.line
-            for record in scanner.records(block.data, source.line_end):
-                number -= 1
-                if not number:
-                    return at
-                at += record.count(source.line_end)
-    return number
+def _at_lines(source: CsvInput, lines: deque[LoadError], before: int, tick: Callable[[], object]) -> Iterator[Found]:
+    for number, (line, record) in enumerate(_records(source, tick), before + 1):
+        after = line + max(record.count(source.line_end), 1)
+        if lines[0].line < after:
+            yield Found(number, record, lines[0])
+            while lines and lines[0].line < after:
+                lines.popleft()
+            if not lines:
+                return
+
+
+def _records(source: CsvInput, tick: Callable[[], object]) -> Iterator[tuple[int, bytes]]:
+    """Yield the records with the lines on which they begin."""
+    scanner = Scanner(source.dialect)
+    for block in blocks(source, _BLOCK):
+        tick()
+        line = block.line
+        for record in scanner.records(block.data, source.line_end):
+            yield line, record
+            line += record.count(source.line_end)

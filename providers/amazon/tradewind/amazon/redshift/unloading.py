@@ -27,6 +27,7 @@ from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import Part, Readable
 from tradewind.operators.formats.csv.records import CHUNK
 from tradewind.operators.projection import Output, Projection
+from tradewind.operators.statements import words
 from tradewind.operators.tables.unloads import RowsReading
 from tradewind.operators.types import Arrays, TypeKind
 
@@ -141,11 +142,12 @@ class RedshiftReading(RowsReading):
         return _Objects(self._staging, self._done)
 
     def _unload(self, query: str, described: Sequence[Described], written: CsvDialect) -> Unloaded:
+        serially = " PARALLEL OFF" if ordered(self._sql) else ""
         statement = unload_statement(
             readable(query, described),
             f"{self._staging.url}rows-",
             self._iam_role,
-            f" FORMAT AS CSV NULL AS {option(written.null)} GZIP MANIFEST VERBOSE",
+            f" FORMAT AS CSV NULL AS {option(written.null)} GZIP{serially} MANIFEST VERBOSE",
             self._region,
         )
         self._staging.sweep()
@@ -254,6 +256,20 @@ def readable(query: str, described: Sequence[Described]) -> str:
         for alias, column in zip(names, described, strict=True)
     ]
     return f"SELECT {', '.join(shown)} FROM (\n{query}\n) AS q ({', '.join(names)})"
+
+
+def ordered(query: str) -> bool:
+    """Say whether a query orders its rows: slices that write at once would not keep the order.
+
+    :param query: SQL
+    """
+    depth, before = 0, ""
+    for word in words(query):
+        depth += (word == "(") - (word == ")")
+        if not depth and (before, word) == ("ORDER", "BY"):
+            return True
+        before = word
+    return False
 
 
 def projected(query: str, described: Sequence[Described], projection: Projection, name: str) -> str:
