@@ -1,4 +1,4 @@
-"""``COPY INTO`` a table from CSV as the manual has it, which fakesnow does by DuckDB's rules.
+"""``COPY INTO`` a table from CSV or Parquet as the manual has it, which fakesnow does by DuckDB's rules.
 
 NULL is an empty field without quotes, a record must have as many fields as columns, texts become values as a cast makes
 them, and what does not fit is told with file, line, character, row and column in the service's own words.
@@ -6,38 +6,31 @@ them, and what does not fit is told with file, line, character, row and column i
 
 from __future__ import annotations
 
-import gzip
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.snowflake.service.external import OUTSIDE, Failed, place
+from tests.snowflake.service.records import csv_rows, table_of
 
 _COPY = re.compile(
     r"""\s*copy\s+into\s+(?P<table>(?:"(?:[^"]|"")*"|[\w$.])+)\s*\((?P<columns>[^)]*)\)\s*from\s+
     (?:\(\s*select\s+(?P<select>.*?)\s+from\s+(?P<inner>@\S+)\s*\)|(?P<stage>@\S+))\s+
     files\s*=\s*\((?P<files>[^)]*)\)\s*file_format\s*=\s*\((?P<format>.*)\)\s*
-    on_error\s*=\s*abort_statement\s+force\s*=\s*true\s*;?\s*""",
+    on_error\s*=\s*abort_statement\s+force\s*=\s*true(?:\s+purge\s*=\s*false\s+truncatecolumns\s*=\s*false)?
+    \s*;?\s*""",
     re.I | re.S | re.X,
 )
 _OPTION = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\(\)|[\w]+)")
+_FIELD = re.compile(r'\$1:"((?:[^"]|"")*)"::(\w+(?:\([\d,]+\))?)')
 _PART = re.compile(r'"((?:[^"]|"")*)"|([\w$]+)')
 _ADVICE = (
     "\n  If you would like to continue loading when an error is encountered, use other values such as 'SKIP_FILE' or "
     "'CONTINUE' for the ON_ERROR option. For more information on loading options, please run 'info loading_data' in a "
     "SQL client."
 )
-
-
-class Failed(Exception):
-    """A statement that the service refuses.
-
-    :param code: its number
-    :param state: its SQLSTATE
-    """
-
-    def __init__(self, code: str, state: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.state = code, state
 
 
 @dataclass(frozen=True)
@@ -59,10 +52,15 @@ def parse(sql: str) -> Copy | None:
         return None
     columns = tuple(a.replace('""', '"') or b.upper() for a, b in _PART.findall(found["columns"]))
     select = None if found["select"] is None else tuple(_split(found["select"]))
-    options = {name.upper(): _text(value) for name, value in _OPTION.findall(found["format"])}
+    options = read_options(found["format"])
     files = tuple(_text(value) for value in re.findall(r"'(?:[^'\\]|\\.)*'", found["files"]))
     stage = names((found["inner"] or found["stage"])[1:])
     return Copy(names(found["table"]), columns, select, stage, files, options)
+
+
+def read_options(text: str) -> dict[str, str]:
+    """Return the options of a file format."""
+    return {name.upper(): _text(value) for name, value in _OPTION.findall(text)}
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -109,12 +107,19 @@ def load(connection: Any, copy: Copy) -> list[tuple[Any, ...]]:
         duck.begin()
         connection._in_transaction = True
     answer: list[tuple[Any, ...]] = []
+    outside = OUTSIDE.stages.get(stage)
     for name in copy.files:
-        path = Path(stages.file_path(stages.internal_dir(stage))) / name
-        if not path.exists():
-            raise Failed("100016", "22000", f"Remote file '@{stage}/{name}' was not found")
-        count = _File(duck, copy, name, path, types, lengths, whole).load()
-        answer.append((name, "LOADED", count, count, 1, 0, None, None, None, None))
+        if outside is not None:
+            shown, url = place(outside.url)[1] + name, outside.url + name
+            data = OUTSIDE.read(url)
+        else:
+            shown = url = name
+            path = Path(stages.file_path(stages.internal_dir(stage))) / name
+            if not path.exists():
+                raise Failed("100016", "22000", f"Remote file '@{stage}/{name}' was not found")
+            data = path.read_bytes()
+        count = _File(duck, copy, shown, data, types, lengths, whole).load()
+        answer.append((url, "LOADED", count, count, 1, 0, None, None, None, None))
     return answer
 
 
@@ -137,24 +142,15 @@ class _File:
     """One file on its way into a table."""
 
     def __init__(
-        self, duck: Any, copy: Copy, name: str, path: Path, types: dict[str, Any], lengths: dict[str, int], whole: str
+        self, duck: Any, copy: Copy, name: str, data: bytes, types: dict[str, Any], lengths: dict[str, int], whole: str
     ) -> None:
-        self.duck, self.copy, self.name, self.path = duck, copy, name, path
+        self.duck, self.copy, self.name, self.data = duck, copy, name, data
         self.types, self.lengths, self.whole = types, lengths, whole
         self.lines: list[int] = []
 
     def load(self) -> int:
         """Load it; return the rows."""
-        import pyarrow as pa
-
-        rows = self._rows()
-        width = max(map(len, rows), default=0)
-        columns = {
-            f"c{at + 1}": pa.array([row[at] if at < len(row) else None for row in rows], pa.string())
-            for at in range(max(width, len(self.copy.columns)))
-        }
-        columns["n"] = pa.array(range(1, len(rows) + 1), pa.int64())
-        given = pa.table(columns)
+        given = self._parquet() if self.copy.options.get("TYPE") == "PARQUET" else self._csv()
         self.duck.register("_copied", given)
         try:
             fields = [self._value(at) for at in range(len(self.copy.columns))]
@@ -167,13 +163,33 @@ class _File:
             )
         finally:
             self.duck.unregister("_copied")
-        return len(rows)
+        return int(given.num_rows)
+
+    def _csv(self) -> Any:
+        return table_of(csv_rows(self), len(self.copy.columns))
+
+    def _parquet(self) -> Any:
+        """Return the fields that are selected, with the numbers of their records."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        found = pq.read_table(pa.BufferReader(self.data))
+        fields = [_FIELD.fullmatch(each) for each in self.copy.select or ()]
+        named = [field[1].replace('""', '"') for field in fields if field]
+        self.lines = [0] * found.num_rows
+        columns = {
+            f"c{at}": found[name] if name in found.column_names else pa.nulls(found.num_rows)
+            for at, name in enumerate(named, 1)
+        }
+        return pa.table({**columns, "n": pa.array(range(1, found.num_rows + 1), pa.int64())})
 
     def _value(self, at: int) -> tuple[str, str]:
         """Return what a column becomes, and a condition under which its text is a value at all."""
         name = self.copy.columns[at]
         kind = str(self.types[name][0])
         text = f"c{at + 1}" if self.copy.select is None else self._selected(self.copy.select[at])
+        if self.copy.options.get("TYPE") == "PARQUET" and kind not in ("VARCHAR", "JSON"):
+            return f"CAST({text} AS {kind})", f"TRY_CAST({text} AS {kind}) IS NOT NULL"
         if kind == "BLOB":
             return f"unhex({text})", f"regexp_full_match({text}, '([0-9A-Fa-f]{{2}})*')"
         if kind == "JSON":
@@ -183,6 +199,10 @@ class _File:
         return f"TRY_CAST({text} AS {kind})", f"TRY_CAST({text} AS {kind}) IS NOT NULL"
 
     def _selected(self, expression: str) -> str:
+        if field := _FIELD.fullmatch(expression):
+            at = [each.strip() for each in self.copy.select or ()].index(expression)
+            cast = re.sub(r"_NTZ\(9\)", "", field[2]).replace("NUMBER", "DECIMAL").replace("FLOAT", "DOUBLE")
+            return f"CAST(c{at + 1} AS {cast})"
         text = re.sub(r"\$(\d+)", r"c\1", re.sub(r"METADATA\$FILE_ROW_NUMBER", "n", expression))
         text = text.replace("METADATA$FILENAME", f"'{self.name}'").replace("'\\\\x'", "'\\x'")
         text = re.sub(r"PARSE_JSON\((\w+)\)(::(OBJECT|ARRAY))?", r"nullif(\1, '')", text)
@@ -203,9 +223,9 @@ class _File:
             number, at = first
             [(text,)] = self.duck.execute(f"SELECT c{at + 1} FROM _copied WHERE n = {number}").fetchall()
             code, state, words = _words(text, str(self.types[self.copy.columns[at]][0]))
-            raise self._failed(code, state, words, number, at)
+            raise self.failed(code, state, words, number, at)
 
-    def _failed(self, code: str, state: str, words: str, number: int, at: int) -> Failed:
+    def failed(self, code: str, state: str, words: str, number: int, at: int) -> Failed:
         line = self.lines[number - 1]
         column = f'"{self.copy.table[-1]}"["{self.copy.columns[at]}":{at + 1}]' if at < len(self.copy.columns) else ""
         return Failed(
@@ -214,50 +234,6 @@ class _File:
             f"{words}\n  File '{self.name}', line {line}, character 1\n  Row {number} starts at line {line}, column "
             f"{column}{_ADVICE}",
         )
-
-    def _rows(self) -> list[list[str | None]]:
-        options = self.copy.options
-        delimiter, end = options.get("FIELD_DELIMITER", ","), options.get("RECORD_DELIMITER", "\n")
-        try:
-            text = gzip.decompress(self.path.read_bytes()).decode()
-        except UnicodeDecodeError as error:
-            raise Failed(
-                "100144",
-                "22000",
-                f"Invalid UTF8 detected in string '{error.object[error.start : error.start + 1]!r}'\n"
-                f"  File '{self.name}', line {error.object.count(10, 0, error.start) + 1}, character 1",
-            ) from None
-        ends = r"\r?\n" if end == "\n" else re.escape(end)
-        between = re.escape(delimiter)
-        plain_field = rf'[^"{between}\r\n]*(?:\r(?!\n)[^"{between}\r\n]*)*'
-        pattern = re.compile(rf'(?:"((?:[^"]|"")*)"|({plain_field}))({between}|{ends}|\Z)')
-        rows: list[list[str | None]] = []
-        at, line = 0, 1
-        while at < len(text):
-            row: list[str | None] = []
-            self.lines.append(line)
-            while True:
-                found = pattern.match(text, at)
-                if found is None:
-                    rows.append(row)
-                    raise self._failed(
-                        "100078", "22000", "Found character instead of field delimiter", len(rows), len(row)
-                    )
-                quoted, plain, after = found.groups()
-                row.append(quoted.replace('""', '"') if quoted is not None else plain or None)
-                line += found[0].count("\n") if end == "\n" else found[0].count("\r")
-                at = found.end()
-                if after != delimiter:
-                    break
-            rows.append(row)
-            if options.get("ERROR_ON_COLUMN_COUNT_MISMATCH") == "TRUE" and len(row) != len(self.copy.columns):
-                words = (
-                    f"Number of columns in file ({len(row)}) does not match that of the corresponding table "
-                    f"({len(self.copy.columns)}), use file format option error_on_column_count_mismatch=false to "
-                    "ignore this error"
-                )
-                raise self._failed("100080", "22000", words, len(rows), min(len(row), len(self.copy.columns)) - 1)
-        return rows
 
 
 def _words(text: str | None, kind: str) -> tuple[str, str, str]:
@@ -276,16 +252,31 @@ def _words(text: str | None, kind: str) -> tuple[str, str, str]:
     return "100035" if name == "Timestamp" else "100037", "22007", f"{name} '{shown}' is not recognized"
 
 
-def answer(rows: list[tuple[Any, ...]]) -> str:
-    """Write a query that gives the answer's rows."""
+def answer(rows: list[tuple[Any, ...]], names: Sequence[str] = ()) -> str:
+    """Write a query that gives the answer's rows.
+
+    :param names: of its columns, those of a COPY INTO a table by default
+    """
+    if names:
+        return selects(rows, names)
     names = ["file", "status", "rows_parsed", "rows_loaded", "error_limit", "errors_seen"]
     names += [f"first_error{of}" for of in ("", "_line", "_character", "_column_name")]
     if not rows:
         return "SELECT 'Copy executed with 0 files processed.' AS \"status\""
-    shown = ["NULL" if value is None else repr(value) for row in rows for value in row]
-    selects = [
-        "SELECT "
-        + ", ".join(f'{value} AS "{name}"' for name, value in zip(names, shown[at : at + len(names)], strict=True))
-        for at in range(0, len(shown), len(names))
+    return selects(rows, names)
+
+
+def selects(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> str:
+    """Write a query that gives rows of numbers and texts."""
+    texts = [
+        "SELECT " + ", ".join(f'{_literal(value)} AS "{name}"' for name, value in zip(names, row, strict=True))
+        for row in rows
     ]
-    return " UNION ALL ".join(selects)
+    none = "SELECT " + ", ".join(f'NULL::VARCHAR AS "{name}"' for name in names) + " WHERE FALSE"
+    return " UNION ALL ".join(texts) or none
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from tests.snowflake.service.external import OUTSIDE
+
 
 def apply(s3: str | None) -> None:
     """Mend fakesnow, once for the process.
@@ -50,6 +52,7 @@ def apply(s3: str | None) -> None:
 
     fakesnow.server.gcs_stage_info = signed
     _exact_bindings()
+    OUTSIDE.s3 = s3
     if s3:
         import s3fs
 

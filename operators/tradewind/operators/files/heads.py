@@ -45,11 +45,14 @@ class FileHead:
     compression: str | None = None
 
 
-def file_heads(reading: Reading, compressions: Collection[str | None]) -> list[FileHead]:
+def file_heads(
+    reading: Reading, compressions: Collection[str | None], parts: Sequence[Part] | None = None
+) -> list[FileHead]:
     """Look at the heads of a source's objects in S3.
 
     :param reading: the source
     :param compressions: how CSV may be compressed for the service
+    :param parts: the source's parts, where they are known already
     :return: the objects
     :raises Unfit: where they are no objects of CSV or Parquet that could be loaded as they are
     """
@@ -58,7 +61,7 @@ def file_heads(reading: Reading, compressions: Collection[str | None]) -> list[F
     if reading.projection is not None:
         raise Unfit("columns= or constants= ask for other columns than those of the objects")
     found = []
-    for file, part in zip(reading.found, reading.parts(), strict=True):
+    for file, part in zip(reading.found, reading.parts() if parts is None else parts, strict=True):
         layout, compression = reading.layout(file.url), reading.compression_of(file)
         if isinstance(layout, CsvFormat):
             if compression not in compressions:

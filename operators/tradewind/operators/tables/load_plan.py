@@ -43,13 +43,14 @@ class LoadPlan(Generic[T]):
         """
         parts = list(self._reading.parts(arrays=self._load.arrays()))
         table = self._load.find()
-        plan = Plan(self._load.way(self._load.full_name()), files=[(part.name, part.size) for part in parts])
-        is_new = table is None
+        is_new, made = table is None, []
         if table is None:
             statement, table = self._load.planned_table(parts)
-            plan.statements.append(statement)
+            made.append(statement)
         else:
             self._load.admit(table)
+        files = [(part.name, part.size) for part in parts]
+        plan = Plan(self._load.way(self._load.full_name()), files=files, statements=made)
         for expectation in self._request.expect:
             if not is_new:
                 self._load.prepare(expectation, table)

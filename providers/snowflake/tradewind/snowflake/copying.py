@@ -104,18 +104,20 @@ def copy_files(session: SnowflakeSession, upload: Upload, stage: Stage, table: T
     :raises DataError: where a record does not fit, with the part's line and the column
     """
     rows = 0
-    for statement in copy_statements(upload, stage, table, numbered=numbered):
+    for number, statement in enumerate(copy_statements(upload, stage, table, numbered=numbered)):
+        statement_files = len(upload.files[number * MOST_FILES : (number + 1) * MOST_FILES])
         try:
-            rows += loaded_rows(session.query(statement))
+            rows += loaded_rows(session.query(statement), statement_files)
         except DataError as error:
             raise located(error, upload) from error
     return rows
 
 
-def loaded_rows(answer: list[tuple[object, ...]]) -> int:
+def loaded_rows(answer: list[tuple[object, ...]], files: int) -> int:
     """Return the rows that a COPY says it loaded.
 
     :param answer: its result: file, status, rows parsed, rows loaded, error limit, errors seen, first error, ...
+    :param files: how many files it was told to load
     :raises DataError: where a file was not loaded whole
     """
     rows = 0
@@ -126,6 +128,8 @@ def loaded_rows(answer: list[tuple[object, ...]]) -> int:
             why = f": {row[6]}" if len(row) > 6 and row[6] else ""
             raise DataError(f"the service took {row[3]} of {row[2]} records of {row[0]} ({row[1]}){why}")
         rows += int(str(row[3]))
+    if len(answer) != files:
+        raise DataError(f"the service loaded {len(answer):,} of {files:,} files")
     return rows
 
 

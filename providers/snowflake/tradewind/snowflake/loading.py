@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (names are parsed and quoted)
-"""One load: files in a temporary stage, then one short transaction for the rows and the ledger entry.
+"""One load: files in a temporary stage, or in S3, then one short transaction for the rows and the ledger entry.
 
 What defines something commits, so all of it comes first: the ledger, the table that is made, the temporary stage and
 table. The input is read and put into the stage before the transaction begins; the locks that it holds are held for the
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
+from tradewind.operators.files.heads import FileHead, Unfit
 from tradewind.operators.formats.csv.records import Block, CsvInput, blocks
 from tradewind.operators.formats.csv.rewriting import rewritten
 from tradewind.operators.plan import Right
@@ -24,11 +25,13 @@ from tradewind.snowflake.catalog import Table, existing_table, find_table, full_
 from tradewind.snowflake.checking import Loaded
 from tradewind.snowflake.copying import Upload, copy_files, copy_statements, transforms
 from tradewind.snowflake.creating import planned_table
+from tradewind.snowflake.external import ExternalLoad, find_batches
 from tradewind.snowflake.ledger import Ledger, LoadedMeanwhile
 from tradewind.snowflake.merging import append_statement, merge, merge_statements, stage_statement
 from tradewind.snowflake.names import TableName
 from tradewind.snowflake.records import Records
 from tradewind.snowflake.rights import load_rights
+from tradewind.snowflake.stages import ExternalStage
 from tradewind.snowflake.staging import BLOCK, Stage, StagedFile
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Load(TableLoad[Table]):
     :param reading: the input
     :param request: what is to be done with it
     :param progress: is told rows and bytes
+    :param external: how the service reaches S3 by itself, None where it is not to
     """
 
     statement = "PUT and COPY"
@@ -67,6 +71,7 @@ class Load(TableLoad[Table]):
         reading: Reading,
         request: CopyRequest,
         progress: Progress,
+        external: ExternalStage | None = None,
     ) -> None:
         self.name = full_name(session, name)
         self._entries = Ledger(session, full_name(session, ledger), ledger_days)
@@ -77,6 +82,10 @@ class Load(TableLoad[Table]):
         self.stage = self._rows.sql
         self._uploads: list[Upload] = []
         self._to_make: str | None = None
+        self._parts: list[Part] | None = None
+        self._external = external or ExternalStage()
+        self._outside: ExternalLoad | None = None
+        self._joined: tuple[str, ...] | None = None
 
     def run(self) -> CopyResult:
         """Load, and commit; or find that it was loaded before, by another try at the very end."""
@@ -104,6 +113,7 @@ class Load(TableLoad[Table]):
 
     def open_table(self, parts: list[Part]) -> Table:
         """Return the table; one that is to be made is made when all of the input has been read."""
+        self._parts = parts
         found = self.find()
         if found is None:
             self._to_make, found = self.planned_table(parts)
@@ -112,11 +122,36 @@ class Load(TableLoad[Table]):
     def find(self) -> Table | None:
         """Return the table, None where the load would make it."""
         found = find_table(self._session, self.name)
-        return found if found or self._request.create else existing_table(self._session, self.name)
+        if found is None and not self._request.create:
+            found = existing_table(self._session, self.name)
+        if found is not None:
+            self._look_outside(found)
+        return found
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
-        return planned_table(self.name, parts, self._request.key)
+        statement, table = planned_table(self.name, parts, self._request.key)
+        self._look_outside(table)
+        return statement, table
+
+    def _look_outside(self, table: Table) -> None:
+        """See whether the service can read the source's objects by itself."""
+        if not self._external:
+            return
+        self._joined = None
+
+        def join(head: FileHead, names: tuple[str, ...]) -> None:
+            staged = self._request.staged
+            self._joined = self.staged_columns(self._joined, names, head.source, table) if staged else names
+
+        try:
+            found = find_batches(self._reading, self._parts, table, numbered=self._numbered, join=join)
+            stage = self._external.find(self._session, self.name, self._reading.files)
+        except Unfit as why:
+            log.info("the bytes pass through the worker: %s", why)
+            return
+        self._outside = ExternalLoad(self._session, self._reading, stage, found)
+        self.statement = f"COPY from {stage.url}"
 
     def is_gone(self, before: CopyResult) -> bool:
         """Say whether the table that was loaded before is not there any more."""
@@ -149,16 +184,18 @@ class Load(TableLoad[Table]):
 
     def load_statements(self, source: CsvInput, table: Table, columns: tuple[str, ...]) -> list[str]:
         """Return what brings one file into the table or into the temporary one."""
+        into = self._rows if self._request.staged else table.name
+        if self._outside is not None:
+            return self._outside.statements(into, numbered=self._numbered)
         part = Part(source.name, lambda: source.stream, source.dialect)
         upload = self._upload(part, source, table, columns)
         upload.files = [StagedFile("000001.csv.gz", 1)]
-        into = self._rows if self._request.staged else table.name
         put = f"PUT file://.../000001.csv.gz @{self._files.name.sql}"
         return [self._files.ddl, put, *copy_statements(upload, self._files, into, numbered=self._numbered)]
 
     def rights(self, table: Table | None, columns: list[str]) -> list[Right]:
         """Return the rights that the load needs, beside those to the ledger."""
-        return load_rights(self.name, self._request, is_new=table is None)
+        return load_rights(self.name, self._request, self._external, is_new=table is None)
 
     def right_to_create(self, name: str, statement: str) -> Right:
         """Say whether the ledger may be made: only the work itself can tell."""
@@ -217,14 +254,24 @@ class Load(TableLoad[Table]):
         self, table: Table, parts: list[Part], *, staged: bool = False
     ) -> tuple[int, tuple[str, ...] | None]:
         """Put all parts into the stage, then load them."""
-        _, columns = super()._load_parts(table, parts, staged=staged)
-        self._make_table()
+        columns = self._gather(table, parts, staged=staged)
         return self._copy(self._rows if staged else table.name), columns
+
+    def _gather(self, table: Table, parts: list[Part], *, staged: bool = False) -> tuple[str, ...] | None:
+        """Do all that comes before the transaction; return the columns of the input."""
+        if self._outside is None:
+            _, columns = super()._load_parts(table, parts, staged=staged)
+        else:
+            columns = self._joined
+            if staged and columns is not None:
+                self.make_stage(table, columns)
+            self._outside.prepare()
+        self._make_table()
+        return columns
 
     def _replace(self, table: Table, parts: list[Part]) -> CopyResult:
         """Put all parts into the stage, then delete and load."""
-        super()._load_parts(table, parts)
-        self._make_table()
+        self._gather(table, parts)
         gone = self.empty_table(table)
         rows = self._copy(table.name)
         log.info("%s: %s rows are replaced by %s", table.name, f"{gone:,}", f"{rows:,}")
@@ -236,10 +283,17 @@ class Load(TableLoad[Table]):
             log.info("created the table from the input: %s", self._to_make)
 
     def _copy(self, table: TableName) -> int:
+        def begun() -> None:
+            if table == self.name and not self._entries.has_begun:
+                self._entries.begun()
+
         rows = 0
+        if self._outside is not None:
+            rows = self._outside.copy(table, numbered=self._numbered, begun=begun)
+            self._count(self._outside.bytes, 0)
         for upload in self._uploads:
             rows += copy_files(self._session, upload, self._files, table, numbered=self._numbered)
-            if table == self.name and upload.files and not self._entries.has_begun:
-                self._entries.begun()
+            if upload.files:
+                begun()
         self._progress.add(rows=rows)
         return rows

@@ -41,9 +41,9 @@ class Records:
         self._numbers = {
             at: column
             for at, (column, kind) in enumerate(zip(self._columns, given, strict=True))
-            if column.type == "NUMBER" and not _fits(kind, column)
+            if column.type == "NUMBER" and not fits(kind, column)
         }
-        standard = _is_standard(source.dialect)
+        standard = is_standard(source.dialect)
         self.dialect = source.dialect if standard else CsvDialect(header=False)
         self._always = bool(self._numbers) or checked or not standard
         self._empties = any(column.never_empty for column in self._columns)
@@ -128,7 +128,7 @@ class Records:
         for at, (column, field) in enumerate(zip(self._columns, fields, strict=True)):
             if not re.fullmatch(self._pattern(at), field[1], re.DOTALL):
                 value = (read(field[1]) or "")[:_SHOWN]
-                return column.name, value, _why(value, column)
+                return column.name, value, why(value, column)
         return None, None, "a quote is left open, or a line ends in another way than the first"
 
     def _error(self, line: int, text: str, column: str | None = None, value: str | None = None) -> DataError:
@@ -137,7 +137,12 @@ class Records:
         return DataError(f"{where}: {text}", source=name, line=line, column=column, value=value)
 
 
-def _why(value: str, column: Column) -> str:
+def why(value: str, column: Column) -> str:
+    """Say why a number is none that a column keeps.
+
+    :param value: its text
+    :param column: a NUMBER
+    """
     try:
         float(value)
     except ValueError:
@@ -145,8 +150,11 @@ def _why(value: str, column: Column) -> str:
     return f"value {value!r} has more digits after the point than {column.whole_type} keeps: it would be rounded"
 
 
-def _is_standard(dialect: CsvDialect) -> bool:
-    """Say whether the service reads a dialect: NULL_IF would make NULL of a quoted text too, so NULL is nothing."""
+def is_standard(dialect: CsvDialect) -> bool:
+    """Say whether the service reads a dialect: NULL_IF would make NULL of a quoted text too, so NULL is nothing.
+
+    :param dialect: how records are written
+    """
     plain = dialect.delimiter == "\t" or (dialect.delimiter.isprintable() and dialect.delimiter not in "\\'")
     return plain and dialect.null == "" and dialect.quote == '"' and dialect.escape_char == '"'
 
@@ -168,8 +176,12 @@ def _number(scale: int) -> bytes:
     return rb"(?:[ ]*[+-]?[0-9]*%s[ ]*%s)" % (fraction, exponent)
 
 
-def _fits(kind: ColumnType | None, column: Column) -> bool:
-    """Say whether all values of a type keep their digits in a column."""
+def fits(kind: ColumnType | None, column: Column) -> bool:
+    """Say whether all values of a type keep their digits in a column.
+
+    :param kind: the type, None where it is unknown
+    :param column: a NUMBER
+    """
     if kind is None:
         return False
     if kind.kind in _WHOLE or kind.kind == "boolean":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tradewind.operators.ends import CopyRequest, Mode
 from tradewind.operators.plan import Right
 from tradewind.snowflake.names import TableName
+from tradewind.snowflake.stages import ExternalStage
 
 _NEEDED: dict[Mode, tuple[str, ...]] = {
     "append": ("INSERT",),
@@ -16,11 +17,12 @@ _NEEDED: dict[Mode, tuple[str, ...]] = {
 }
 
 
-def load_rights(name: TableName, request: CopyRequest, *, is_new: bool) -> list[Right]:
+def load_rights(name: TableName, request: CopyRequest, external: ExternalStage, *, is_new: bool) -> list[Right]:
     """Return the rights that a load needs, beside those to the ledger.
 
     :param name: the table, with its schema and database
     :param request: what is to be done
+    :param external: how the service reaches S3 by itself
     :param is_new: whether the load makes the table
     """
     schema = f"schema {name.database}.{name.schema}"
@@ -28,4 +30,10 @@ def load_rights(name: TableName, request: CopyRequest, *, is_new: bool) -> list[
     if any(expectation.needs_table for expectation in request.expect) and "SELECT" not in needed:
         needed.append("SELECT")
     found = [Right("CREATE TABLE", schema)] if is_new else [Right(what, str(name)) for what in needed]
+    if external.storage_integration:
+        found.append(Right("USAGE", f"integration {external.storage_integration}"))
+    if external.stage:
+        found.append(Right("USAGE", f"stage {external.stage}"))
+    if external:
+        found.append(Right("CREATE FILE FORMAT", schema))
     return [*found, Right("CREATE STAGE", schema), Right("USAGE", "the session's warehouse")]

@@ -116,21 +116,25 @@ def _written(path: Path, begun: Block, rest: Iterator[Block], made: Callable[[Bl
             block = next(rest, None) if held < PIECE else None
 
 
-def csv_format(dialect: CsvDialect, *, cr: bool = False, counted: bool = True) -> str:
+def csv_format(
+    dialect: CsvDialect, *, cr: bool = False, counted: bool = True, compression: str = "GZIP", skipped: int = 0
+) -> str:
     """Write how the files are to be read.
 
     :param dialect: how their records are written: NULL is nothing, quotes are doubled
     :param cr: whether lines end with CR alone
     :param counted: whether a record with other fields than there are columns is an error
+    :param compression: the service's word for how they are compressed
+    :param skipped: how many lines the header takes
     """
     delimiter = "\\t" if dialect.delimiter == "\t" else dialect.delimiter
     end = "\\r" if cr else "\\n"
     options = {
         "TYPE": "CSV",
-        "COMPRESSION": "GZIP",
+        "COMPRESSION": compression,
         "RECORD_DELIMITER": f"'{end}'",
         "FIELD_DELIMITER": f"'{delimiter}'",
-        "SKIP_HEADER": "0",
+        "SKIP_HEADER": str(skipped),
         "FIELD_OPTIONALLY_ENCLOSED_BY": "'\"'",
         "ESCAPE": "NONE",
         "ESCAPE_UNENCLOSED_FIELD": "NONE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,23 +22,27 @@ if TYPE_CHECKING:
     from tradewind.snowflake.hooks import SnowflakeHook
     from tradewind.snowflake.loading import Load
     from tradewind.snowflake.session import SnowflakeSession
+    from tradewind.snowflake.stages import ExternalStage
 
 log = logging.getLogger(__name__)
 
 
 class SnowflakeTable(SqlTable):
-    """A table in Snowflake, to be loaded by ``PUT`` and ``COPY INTO``, or read in Arrow's batches.
+    """A table in Snowflake, to be loaded by ``COPY INTO``, or read in Arrow's batches.
 
     A load is one transaction together with its entry in the ledger, a table beside the target: a try that is killed
-    leaves nothing, a retry after success loads nothing, and of two tries at once one loads. The bytes go into a
-    temporary stage of the load's own first, compressed and in pieces; the transaction begins when all of them are
-    there. The columns of the input are matched to the table's by name. A number that has more digits than its column
-    keeps is an error, though Snowflake would round it; in columns of numbers, dates, times and truth values an empty
-    field is NULL even if it is quoted. Snowflake commits when a table is made: a try that fails right after it made one
-    (``create=True``) leaves it empty.
+    leaves nothing, a retry after success loads nothing, and of two tries at once one loads. The bytes are ``PUT`` into
+    a temporary stage of the load's own first, compressed and in pieces; the transaction begins when all of them are
+    there. With ``stage`` or ``storage_integration`` the service reads objects of S3 by itself, where their form allows
+    it; the log says where it does not, and why. The columns of the input are matched to the table's by name. A number
+    that has more digits than its column keeps is an error, though Snowflake would round it; in columns of numbers,
+    dates, times and truth values an empty field is NULL even if it is quoted. Snowflake commits when a table is made: a
+    try that fails right after it made one (``create=True``) leaves it empty.
 
     :param table: the table, as SQL writes it: ``flights``, ``staging.flights``, ``"Sales".staging."Flights 2013"``
     :param conn_id: Airflow's connection
+    :param stage: an external stage that leads to the source's objects, or a URL of theirs, as ``s3://landing/``
+    :param storage_integration: the integration by which the service reaches the URL, or the objects' own folder
     :param ledger: the ledger's table, ``tradewind_ledger`` in the target's schema by default
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
     :param columns: of a source: the columns that are wanted, a list; or how the target calls them, a dict as
@@ -47,6 +51,7 @@ class SnowflakeTable(SqlTable):
     """
 
     sets_aside: ClassVar[bool] = False
+    template_fields: ClassVar[Sequence[str]] = (*SqlTable.template_fields, "stage", "storage_integration")
     _hook: SnowflakeHook | None = None
 
     def __init__(
@@ -54,11 +59,15 @@ class SnowflakeTable(SqlTable):
         table: str,
         *,
         conn_id: str = "snowflake_default",
+        stage: str | None = None,
+        storage_integration: str | None = None,
         ledger: str | None = None,
         ledger_days: int = LEDGER_DAYS,
         columns: Columns | None = None,
         constants: Mapping[str, Constant] | None = None,
     ) -> None:
+        self.stage = stage
+        self.storage_integration = storage_integration
         super().__init__(
             table, conn_id=conn_id, ledger=ledger, ledger_days=ledger_days, columns=columns, constants=constants
         )
@@ -66,6 +75,12 @@ class SnowflakeTable(SqlTable):
     def check_name(self, text: str) -> None:
         """Refuse what is no name of a table."""
         TableName.parse(text)
+
+    def check(self) -> None:
+        """Refuse what cannot work; templates are seen when they are rendered."""
+        super().check()
+        if self.stage is not None or self.storage_integration is not None:
+            self._external().check()
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Load all of the input, or nothing, once for each token."""
@@ -90,7 +105,13 @@ class SnowflakeTable(SqlTable):
         from tradewind.snowflake.loading import Load
 
         name = TableName.parse(self.table)
-        return Load(session, name, self._ledger_name(), self.ledger_days, reading, request, progress)
+        ledger, days = self._ledger_name(), self.ledger_days
+        return Load(session, name, ledger, days, reading, request, progress, self._external())
+
+    def _external(self) -> ExternalStage:
+        from tradewind.snowflake.stages import ExternalStage
+
+        return ExternalStage(self.stage, self.storage_integration)
 
     def cancel(self) -> None:
         """Stop what runs in the service; called from another thread or a signal handler."""
