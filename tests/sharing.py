@@ -8,6 +8,7 @@ TOGETHER = {"tests/proofs/test_proofs.py": "proofs"}
 """Files whose tests share servers that take long to start."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.pluginmanager.hasplugin("xdist"):
         return
