@@ -34,6 +34,7 @@ class Stage:
     :param mysql: the MySQL database as a URI, ``mysql://user:password@host:port/database``; empty for none
     :param redshift: a stand-in for Redshift as a libpq URI; empty for none
     :param behind: the database behind it, alike
+    :param data_api: the address of a Data API that runs statements there; empty for none
     :param snowflake: the Snowflake of the tests, None for none
     :param snowflake_database: a database of its own there
     """
@@ -46,12 +47,15 @@ class Stage:
     mysql: str = ""
     redshift: str = ""
     behind: str = ""
+    data_api: str = ""
     snowflake: SnowflakeServer | None = None
     snowflake_database: str = ""
 
     def connections(self) -> dict[str, str]:
         """Return the ends as Airflow connections, in environment variables."""
-        extra = {"endpoint_url": self.endpoint, "region_name": "us-east-1"}
+        extra: dict[str, Any] = {"endpoint_url": self.endpoint, "region_name": "us-east-1"}
+        if self.data_api:
+            extra["service_config"] = {"redshift-data": {"endpoint_url": self.data_api}}
         aws = {"conn_type": "aws", "login": self.access_key, "password": self.secret_key, "extra": extra}
         made = {WAREHOUSE: _connection("postgres", self.dsn), LAKE: aws}
         if self.mysql:

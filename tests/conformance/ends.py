@@ -13,5 +13,5 @@ from tests.conformance.tables import MySql, Postgres
 
 ENDS: dict[str, type[End]] = {end.kind: end for end in (S3Csv, S3Jsonl, S3Parquet, Postgres, MySql)}
 WAREHOUSES: dict[str, type[End]] = {end.kind: end for end in (Redshift, Snowflake)}
-"""Ends that need a stand-in for their service; :mod:`tests.proofs` kills at their statements by themselves."""
+"""Ends that need a stand-in for their service."""
 ALL: dict[str, type[End]] = {**ENDS, **WAREHOUSES}

@@ -86,6 +86,8 @@ class Redshift(Table):
     def left(self) -> list[str]:
         found = self.stage.client().list_objects_v2(Bucket=self.stage.bucket, Prefix=f"staging-{self.name}/")
         objects = [f"object {each['Key']}" for each in found.get("Contents", [])]
+        uploads = self.stage.client().list_multipart_uploads(Bucket=self.stage.bucket).get("Uploads", [])
+        objects += [f"multipart upload {each['Key']}" for each in uploads]
         return objects + [f"session {state}: {query}" for state, query in self.query(f"SELECT state, query {OTHERS}")]
 
     def cut(self) -> int:

@@ -18,7 +18,7 @@ from tests.flights import write_csv
 from tests.proofs import fault, kill, twin
 from tests.proofs.injection import inject
 from tests.proofs.listeners import open_services
-from tests.proofs.matrix import MANY, PAIRS, SETS, Cell, head, summary
+from tests.proofs.matrix import HOUSES, MANY, PAIRS, SETS, Cell, head, summary, warehouses
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
 from tests.proofs.servers import open_servers
 from tests.stage import open_stage
@@ -80,7 +80,7 @@ def arguments() -> argparse.Namespace:
         default=None,
         help="how many times for each kind of copy (default: 50; matrix: 25), or how many payloads (inject: 10000)",
     )
-    every = [*PAIRS, *MANY, *SETS]
+    every = [*PAIRS, *MANY, *SETS, *HOUSES]
     parser.add_argument(
         "--copy",
         choices=[*SCENES, *OFFICIAL, *every, *SUBMITTERS],
@@ -89,14 +89,15 @@ def arguments() -> argparse.Namespace:
         default=None,
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
         f"providers of the bench group); for matrix, pairs with a mode as {every[0]}, many files as {MANY[0]}, a set "
-        f"of files as {SETS[0]} (default: all); for submit, ours (Redshift), snowflake or official",
+        f"of files as {SETS[0]}, a warehouse as {HOUSES[0]} (default: all but the warehouses); for submit, "
+        "ours (Redshift), snowflake or official",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
     matrix = asked.proof == "matrix"
     asked.count = asked.count or {"matrix": 25, "inject": 10_000}.get(asked.proof, 50)
     submits = asked.proof == "submit"
-    asked.copy = asked.copy or (every if matrix else ["ours"] if submits else ["append", "unload"])
+    asked.copy = asked.copy or ([*PAIRS, *MANY, *SETS] if matrix else ["ours"] if submits else ["append", "unload"])
     if wrong := [name for name in asked.copy if (name in every) is not matrix or (name in SUBMITTERS) is not submits]:
         parser.error(f"{asked.proof} knows no copy {', '.join(wrong)}")
     return asked
@@ -130,7 +131,7 @@ def prove_matrix(names: list[str], seed: int, count: int, folder: Path) -> int:
     """Break each pair in each mode, print a row for each and for each way, and return how many tries went wrong."""
     print(f"\n### {WHAT['matrix']} (seed {seed})", flush=True)
     bad, last = 0, ""
-    with open_servers(folder / "servers") as servers:
+    with open_servers(folder / "servers", warehouses(names)) as servers:
         for name in names:
             if (above := head(name)) != last:
                 print(f"\n{above}", flush=True)

@@ -1,15 +1,18 @@
-"""The ends of the kill matrix: those of the conformance suite, a set of numbered files, and many files."""
+"""The ends of the kill matrix: those of the conformance suite, a set of numbered files, many files, the Data API."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.conformance import ends
 from tests.conformance.end import End
 from tests.conformance.files import S3Csv
+from tests.conformance.redshift import Redshift
 from tests.conformance.rows import Row
+from tests.conformance.snowflake import Snowflake
+from tests.redshift.fix_standin import CLUSTER
 from tests.stage import LAKE
 from tradewind.amazon.s3.files import S3File
 
@@ -116,4 +119,29 @@ class S3Many(S3Csv):
         return self.file(f"{self.name}/in-*.csv")
 
 
-ENDS: dict[str, type[End]] = {**ends.ENDS, S3Set.kind: S3Set, S3Many.kind: S3Many}
+class RedshiftByApi(Redshift):
+    """A table in the stand-in for Redshift, reached through the Data API."""
+
+    kind = "redshiftapi"
+
+    @property
+    def place(self) -> dict[str, Any]:
+        return {**{name: value for name, value in super().place.items() if name != "conn_id"}, **CLUSTER}
+
+
+class LeftSnowflake(Snowflake):
+    """A table in Snowflake, where sessions of dead workers stay until the service ends them."""
+
+    def left(self) -> list[str]:
+        return [f"statement {each['sql'][:60]}" for each in self.server.running() if each["user"] != "OTHER"]
+
+    def leftovers(self) -> list[str]:
+        """List what runs, and what is there when the service has ended the sessions that nobody uses."""
+        left = super().leftovers()
+        self.server.expire("ETL")
+        self.server.wait_for(lambda: not self.server.transactions())
+        return [*left, *(f"stage {name}" for name in self.server.stages()), *super().left()]
+
+
+WAREHOUSES: dict[str, type[End]] = {end.kind: end for end in (Redshift, RedshiftByApi, LeftSnowflake)}
+ENDS: dict[str, type[End]] = {**ends.ENDS, S3Set.kind: S3Set, S3Many.kind: S3Many, **WAREHOUSES}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SOURCE_KEY = "in/flights.csv"
 RESULT_KEY = "out/flights.csv"
+IDLE = 2
+"""Seconds for which the Data API keeps an idle session here, in place of a minute: a retry waits for its locks."""
 START = 60.0
 """Seconds that a process may take until its task begins: the first one starts the fork server."""
 
@@ -147,8 +149,10 @@ def pair_of(stage: Stage, what: str) -> tuple[End, End]:
 
 
 def _paired(attempt: Try) -> BaseOperator:
+    from tradewind.amazon.redshift import sessions
     from tradewind.operators.copy import CopyOperator
 
+    sessions.KEEP_ALIVE, sessions.FIRST_PAUSE = IDLE, 0.02
     source, target = pair_of(attempt.stage, attempt.what)
     mode: Any = attempt.what.split("-")[2]
     key = "id" if mode == "merge" else None

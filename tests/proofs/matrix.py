@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.conformance import ends
 from tests.conformance.rows import Row, plain
 from tests.conformance.tables import Table
-from tests.proofs.ends import ENDS, S3Many, S3Set
+from tests.proofs.ends import ENDS, WAREHOUSES, S3Many, S3Set
 from tests.proofs.job import Running, Try, pair_name, pair_of
 from tests.proofs.kill import MARGIN
 from tests.proofs.scenes import processes
@@ -45,6 +45,9 @@ CYCLE = ("process", "database", "s3", "process", "restart", "database", "process
 
 FILES_CYCLE = ("process", "s3", "twin", "database", "process", "s3", "twin", "restart")
 """The same for a set of files and for many of them."""
+
+RESTARTED = {"postgres", "mysql"}
+"""The ends whose server can crash and start again."""
 
 STATES = {
     "before": "left as before",
@@ -95,10 +98,13 @@ class Cell:
     @property
     def kinds(self) -> Iterator[str]:
         """The kinds that this pair can meet, for ever."""
+        kinds = {self.source.kind, self.target.kind}
         tables = any(isinstance(end, Table) for end in (self.source, self.target))
-        files = not all(isinstance(end, Table) for end in (self.source, self.target))
-        can = {"process", "twin"} | ({"database", "restart"} if tables else set()) | ({"s3"} if files else set())
-        cycle = FILES_CYCLE if isinstance(self.target, S3Set) or isinstance(self.source, S3Many) else CYCLE
+        files = any(kind.startswith(("s3", "redshift")) for kind in kinds)  # what goes to Redshift is staged in S3
+        can = {"process", "twin"} | ({"database"} if tables else set()) | ({"s3"} if files else set())
+        can |= {"restart"} if kinds & RESTARTED else set()
+        sets = isinstance(self.target, S3Set) or isinstance(self.source, S3Many)
+        cycle = FILES_CYCLE if sets or kinds & set(WAREHOUSES) else CYCLE
         return itertools.cycle(kind for kind in cycle if kind in can)
 
     def close(self) -> None:
@@ -203,7 +209,7 @@ class Cell:
         tables = [end for end in (self.source, self.target) if isinstance(end, Table)]
         if kind == "database":
             return sum(end.cut() for end in {end.kind: end for end in tables}.values()) > 0
-        self.servers.restart(self.random.choice(tables).kind)
+        self.servers.restart(self.random.choice([end.kind for end in tables if end.kind in RESTARTED]))
         return True
 
     def _verdict(self, running: Running, code: int, kind: str) -> list[str]:
@@ -283,6 +289,16 @@ def cells(sources: list[str], targets: list[str]) -> list[str]:
     ]
 
 
+def warehouses(names: list[str]) -> set[str]:
+    """Say which stand-ins some cells need."""
+    kinds = {kind for name in names for kind in name.split("-")[:2]}
+    return {service for service in ("redshift", "snowflake") for kind in kinds if kind.startswith(service)}
+
+
 PAIRS = cells(list(ends.ENDS), list(ends.ENDS))
 SETS = cells(list(ends.ENDS), [S3Set.kind])
 MANY = cells([S3Many.kind], [kind for kind, end in ends.ENDS.items() if end.keeps_ledger])
+HOUSES = [
+    *(name for house in WAREHOUSES for name in cells(list(ends.ENDS), [house])),
+    *(name for house in WAREHOUSES for name in cells([house], [*ends.ENDS, *WAREHOUSES])),
+]

@@ -13,7 +13,7 @@ import pytest
 from tests.fix_mysql import program as mysql_program
 from tests.proofs.fault import Breaker
 from tests.proofs.kill import Killer
-from tests.proofs.matrix import CYCLE, MANY, PAIRS, SETS, Cell
+from tests.proofs.matrix import CYCLE, HOUSES, MANY, PAIRS, SETS, Cell, warehouses
 from tests.proofs.scenes import SCENES, Load, Unload
 from tests.proofs.servers import Servers, open_servers
 from tests.proofs.submit import open_submitter
@@ -47,13 +47,22 @@ def scene(stage: Stage, flights_file: Path) -> Iterator[Callable[[str], Scene]]:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def house(seed: int) -> str:
+    """Choose a copy with a warehouse at one end."""
+    chosen = random.Random(seed).choice(HOUSES)
+    if "snowflake" in chosen and snowflake() is None:
+        require("snowflake", "no uv to make its environment")
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, house: str) -> Iterator[Servers]:
     """Start servers that may be broken."""
     if mysql_program() is None:
         require("mysql", "no mariadbd or mysqld: install mariadb-server-core")
     folder = tmp_path_factory.mktemp("breakable")
     folder.chmod(0o711)  # PostgreSQL may run as another user
-    with open_servers(folder) as made:
+    with open_servers(folder, warehouses([house])) as made:
         yield made
 
 
@@ -83,6 +92,15 @@ def test_sets_and_many_files_survive_a_sample_of_breaks(
         done = [cell.broken(kind, 1) for kind in ("process", "s3", "twin")]
 
     assert [f"{name}, {each}" for each in done if each.problems] == [], f"seed {seed}"
+
+
+def test_a_copy_with_a_warehouse_survives_a_sample_of_breaks(
+    servers: Servers, house: str, tmp_path: Path, seed: int
+) -> None:
+    with closing(Cell(servers, house, tmp_path, seed, rows=4000)) as cell:
+        done = [cell.broken(kind, 1) for kind in ("process", "database", "twin")]
+
+    assert [f"{house}, {each}" for each in done if each.problems] == [], f"seed {seed}"
 
 
 @pytest.mark.parametrize(("name", "count"), [("append", 5), ("unload", 5), ("merge", 2), ("replace", 2)])

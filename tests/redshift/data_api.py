@@ -378,6 +378,7 @@ def _field(value: Any) -> dict[str, Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: DataApiServer
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.fix_copies import WORK, MemoryFiles, copy
 from tests.redshift.fix_standin import CLUSTER, ROLE, Warehouse
+from tradewind.amazon.redshift.staging import Staging
 from tradewind.amazon.redshift.tables import RedshiftTable
 from tradewind.amazon.s3.files import S3File
 from tradewind.hooks.errors import TransientError
@@ -178,3 +179,27 @@ def test_a_process_may_be_killed_at_any_statement(
         assert ids(warehouse) == [1, 2]
         assert warehouse.keys("staging/") == []
     assert killed >= 8
+
+
+def test_a_session_of_the_data_api_that_ended_while_rows_were_staged_is_followed_by_another(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradewind.amazon.redshift.sessions.KEEP_ALIVE", 1)
+    write = Staging.write
+
+    def long(*given: Any) -> Any:
+        assert warehouse.api.sessions
+        found = write(*given)
+        deadline = time.monotonic() + 30
+        while warehouse.api.sessions and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(Staging, "write", long)
+    warehouse.query("CREATE TABLE t (id int)")
+    place: dict[str, Any] = {**CLUSTER, "staging": f"s3://{warehouse.bucket}/staging/", "iam_role": ROLE}
+
+    result = copy(MemoryFiles(b"id\n1\n2\n"), RedshiftTable("t", **place))
+
+    assert result.rows == 2
+    assert warehouse.query("SELECT id FROM t ORDER BY id") == [(1,), (2,)]

@@ -123,6 +123,23 @@ def test_what_a_killed_try_left_is_deleted(place: dict[str, Any], warehouse: War
     assert {f"s3://{warehouse.bucket}/{key}" for key in warehouse.keys("staging/")} == {other, kept}
 
 
+def test_what_an_older_unload_writes_after_its_worker_is_gone_is_deleted(
+    place: dict[str, Any], warehouse: Warehouse
+) -> None:
+    late = []
+
+    def run_on(sql: str, number: int) -> None:
+        if sql.startswith("UNLOAD"):
+            late.append(
+                warehouse.put(f"{sql.partition(f's3://{warehouse.bucket}/')[2].split('/1-')[0]}/0-a/rows-1", "x")
+            )
+
+    warehouse.server.fault = run_on
+    drain(RedshiftTable("t", **place))
+    assert len(late) == 1
+    assert warehouse.keys("staging/") == []
+
+
 def test_an_unload_that_breaks_leaves_no_object(place: dict[str, Any], warehouse: Warehouse) -> None:
     warehouse.server.fault = lambda sql, number: "after" if sql.startswith("UNLOAD") else None
     with pytest.raises(TransientError):

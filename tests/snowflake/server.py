@@ -99,6 +99,10 @@ class SnowflakeServer:
         self.url = json.loads(line)["url"]
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the process out: another one speaks with the service, and cannot end it."""
+        return {**self.__dict__, "process": None}
+
     def __exit__(self, *_: object) -> None:
         self.process.stdin.close()  # which ends it
         self.process.stdout.close()
@@ -138,6 +142,29 @@ class SnowflakeServer:
     def logins(self) -> list[dict[str, Any]]:
         """Return what clients asked for when they logged in."""
         found: list[dict[str, Any]] = self._ask("logins")
+        return found
+
+    def running(self) -> list[dict[str, Any]]:
+        """Return what is being executed, as the journal has it."""
+        found: list[dict[str, Any]] = self._ask("running")
+        return found
+
+    def expire(self, user: str) -> int:
+        """End all sessions of a user, as the service does when they have been idle for four hours; return how many."""
+        return int(self._ask("expire", {"user": user}))
+
+    def stages(self) -> list[str]:
+        """Return the stages that are there, by their whole names."""
+        found: list[str] = self._ask("stages")
+        return found
+
+    def transactions(self) -> int:
+        """Count the transactions that are open."""
+        return int(self._ask("transactions"))
+
+    def sum(self, database: str, table: str) -> list[int]:
+        """Return how many rows a table has, and a sum over all of them that no order changes."""
+        found: list[int] = self._ask("sum", {"database": database, "table": table})
         return found
 
     def sessions(self) -> list[dict[str, Any]]:

@@ -25,23 +25,26 @@ class Peer:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self._held = b""
+        self._held = bytearray()
+        self._at = 0
 
     def exactly(self, size: int) -> bytes:
         """Read so many bytes.
 
         :raises Gone: where the other side hangs up
         """
-        while len(self._held) < size:
+        while len(self._held) - self._at < size:
             try:
                 data = self.sock.recv(1 << 18)
             except OSError as error:
                 raise Gone from error
             if not data:
                 raise Gone
+            del self._held[: self._at]
+            self._at = 0
             self._held += data
-        data, self._held = self._held[:size], self._held[size:]
-        return data
+        begin, self._at = self._at, self._at + size
+        return bytes(self._held[begin : self._at])
 
     def message(self) -> tuple[bytes, bytes]:
         """Read a message: its type and its body."""
@@ -58,7 +61,7 @@ class Peer:
     @property
     def waits(self) -> bool:
         """Whether bytes were read that nobody has taken."""
-        return bool(self._held)
+        return len(self._held) > self._at
 
     def close(self) -> None:
         """Hang up."""
@@ -73,7 +76,7 @@ class Answer:
     rows: list[list[str | None]] = field(default_factory=list)
     tag: str = ""
     error: bytes | None = None
-    data: bytes = b""
+    data: bytearray = field(default_factory=bytearray)
 
 
 class Backend(Peer):

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from tests.snowflake.service import patches
+from tests.snowflake.service import patches, temporary
 from tests.snowflake.service.engine import Engine, failure
 from tests.snowflake.service.faults import Fault, Faults
 from tests.snowflake.service.logins import Refused, Session, check
@@ -172,6 +172,11 @@ class Service:
             "calls": lambda: dict(self.faults.calls) if self.faults else {},
             "faults": lambda: [asdict(rule) for rule in self.faults.rules] if self.faults else [],
             "logins": lambda: self.logins,
+            "running": lambda: [each.told() for each in self.engine.journal.queries.values() if not each.ended],
+            "expire": lambda: self.engine.expire(body["user"]),
+            "stages": lambda: temporary.listed(self.engine.journal.duck),
+            "transactions": lambda: len(self.engine.transactions.open()),
+            "sum": lambda: self.engine.sum(body["database"], body["table"]),
             "sessions": lambda: [
                 {"id": each.id, "user": each.user, "parameters": each.parameters}
                 for each in self.engine.sessions.values()

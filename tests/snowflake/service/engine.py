@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import fakesnow.server
@@ -15,7 +15,7 @@ import sqlglot
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from tests.snowflake.service import copying, looking, special
+from tests.snowflake.service import copying, looking, special, temporary
 from tests.snowflake.service.external import OUTSIDE, Failed
 from tests.snowflake.service.journal import CANCELLED, Journal, Query
 from tests.snowflake.service.logins import Session
@@ -64,6 +64,7 @@ class Engine:
         self.history_delay = 0.0
         self._locks: dict[int, asyncio.Lock] = {}
         self.transactions = Transactions()
+        self._closing: set[asyncio.Task[None]] = set()
         self._defining = asyncio.Lock()  # DuckDB refuses two tables of one name at once, IF NOT EXISTS or not
 
     def submit(self, session: Session, body: Mapping[str, Any], request_id: str | None) -> Query:
@@ -116,6 +117,13 @@ class Engine:
         duck.close()
         return len(rows)
 
+    def sum(self, database: str, table: str) -> list[int]:
+        """Return how many rows a table has, and a sum over all of them that no order changes."""
+        duck = fakesnow.server.shared_fs.duck_conn.cursor()
+        found = duck.execute(f'SELECT count(*), coalesce(sum(hash(t)), 0) FROM "{database}"."S"."{table}" t').fetchone()
+        duck.close()
+        return [int(value) for value in found or ()]
+
     @staticmethod
     def in_progress(query: Query, code: str) -> dict[str, Any]:
         """Return the answer for a request whose result is not there yet."""
@@ -131,13 +139,29 @@ class Engine:
                     each.connection._duck_conn.interrupt()
 
     def close(self, session: Session) -> None:
-        """End a session: what still runs there ends with it, and its transaction rolls back."""
+        """End a session: what runs there ends, its transaction rolls back, what is temporary goes with it."""
         self.sessions.pop(session.token, None)
         fakesnow.server.sessions.pop(session.token, None)
-        self.transactions.end(session.token)
         for query in self.journal.queries.values():
             if query.session is session:
                 self.cancel(query)
+        task = asyncio.create_task(self._closed(session))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _closed(self, session: Session) -> None:
+        async with self._locks.setdefault(session.id, asyncio.Lock()):
+            self.transactions.end(session.token)
+            with suppress(Exception):
+                session.connection.close()
+            temporary.drop(session.stages, self.journal.duck)
+
+    def expire(self, user: str) -> int:
+        """End all sessions of a user, as the service does when they have been idle for their time; return how many."""
+        found = [each for each in self.sessions.values() if each.user == user]
+        for each in found:
+            self.close(each)
+        return len(found)
 
     async def _run(self, query: Query, body: Mapping[str, Any], given: Mapping[str, Any], several: str) -> None:
         session: Session = query.session
@@ -229,12 +253,7 @@ class Engine:
             rows = [f"SELECT {id} AS id, '{each.user}' AS user, {each.id} AS session" for id, each in shown]
             sql = " UNION ALL ".join(rows or ["SELECT 0 AS id, '' AS user, 0 AS session WHERE FALSE"])
         elif found := special.ABORT_TRANSACTION.fullmatch(sql):
-            for each, id in self.transactions.open().items():
-                if id == int(found[1]):
-                    connection = fakesnow.server.sessions[each]
-                    connection._duck_conn.rollback()
-                    connection._in_transaction = False
-                    self.transactions.end(each)
+            await self._abort(int(found[1]), session)
             sql = "SELECT 'Aborted transaction id: " + found[1] + "' AS status"
         elif special.CURRENT_TRANSACTION.fullmatch(sql):
             number = self.transactions.open().get(token)
@@ -267,6 +286,8 @@ class Engine:
         else:
             answer = await run(body)
         self.transactions.after(token, connection, sql, body, failed=not answer["success"])
+        if answer["success"] and (stage := temporary.stage(sql, query.session)):
+            query.session.stages.add(stage)
         return answer
 
     async def _copied(self, query: Query, body: Mapping[str, Any], token: str, connection: Any) -> dict[str, Any]:
@@ -282,6 +303,19 @@ class Engine:
         if answer is None:
             return await self._execute(query, body, token)
         return await self._execute(query, {**body, "sqlText": answer, "bindings": None}, token)
+
+    async def _abort(self, id: int, by: Session) -> None:
+        """Abort a transaction between two statements: what follows in its session is not in it."""
+        token = next((token for token, each in self.transactions.open().items() if each == id), "")
+        session = self.sessions.get(token)
+        if session is None:
+            return
+        busy = nullcontext() if session is by else self._locks.setdefault(session.id, asyncio.Lock())
+        async with busy:
+            if self.transactions.open().get(token) == id:
+                session.connection._duck_conn.rollback()
+                session.connection._in_transaction = False
+                self.transactions.end(token)
 
     def _cancel_by_id(self, session: Session, id: str) -> str:
         query = self.journal.queries.get(id)

@@ -36,6 +36,7 @@ class Session:
     warehouse: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     temporary: set[str] = field(default_factory=set)
+    stages: set[tuple[str, ...]] = field(default_factory=set)
     id: int = field(default_factory=lambda: next(_NUMBERS))
 
     @property
