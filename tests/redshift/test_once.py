@@ -187,9 +187,9 @@ def test_a_session_of_the_data_api_that_ended_while_rows_were_staged_is_followed
     monkeypatch.setattr("tradewind.amazon.redshift.sessions.KEEP_ALIVE", 1)
     write = Staging.write
 
-    def long(*given: Any) -> Any:
+    def long(*given: Any, **options: Any) -> Any:
         assert warehouse.api.sessions
-        found = write(*given)
+        found = write(*given, **options)
         deadline = time.monotonic() + 30
         while warehouse.api.sessions and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -85,7 +85,8 @@ class DataSession:
     def __init__(self, hook: RedshiftDataHook, warehouse: Warehouse, name: str = "") -> None:
         self.describe = f"warehouse {warehouse.cluster_identifier or warehouse.workgroup_name}"
         self._hook = hook
-        self._warehouse = warehouse
+        self._place = self._warehouse = warehouse
+        self._used = time.monotonic()
         self._name = name
         self._begun = False
         self._running: Job | None = None
@@ -150,6 +151,8 @@ class DataSession:
         if self._cancelled.is_set():
             raise QueryCancelled(f"{self.describe}: cancelled, nothing more is run")
         if not self._begun:
+            if time.monotonic() - self._used > KEEP_ALIVE / 2:
+                self._warehouse = self._place  # rows were staged meanwhile: the service may have ended the session
             self._begun = True
             self._wait(self._submit("BEGIN", None))
         return self._wait(self._submit(statement, parameters))
@@ -193,6 +196,7 @@ class DataSession:
             raise
         finally:
             self._running = None
+            self._used = time.monotonic()
 
     def _failure(self, job: Job) -> TradewindError:
         if job.state == "cancelled":

@@ -131,9 +131,10 @@ class RedshiftReading(RowsReading):
             self._session.cancel()
 
     def close(self) -> None:
-        """Delete the objects."""
+        """Delete the objects, and those of an older try whose UNLOAD ran on in the warehouse after its worker's end."""
         if self._began:
             self._staging.remove()
+            self._staging.sweep()
 
     def _open(self, query: str, described: Sequence[Described], written: CsvDialect) -> _Objects:
         with self._lock, self._staging.taken_over():
