@@ -201,7 +201,8 @@ def test_a_query_that_cannot_be_quoted_is_refused() -> None:
     ("given", "message"),
     [
         ({"sql": " ; "}, "sql must be a query"),
-        ({"sql": "SELECT 1", "staging": None}, "staging is missing"),
+        ({"sql": "SELECT 1", "staging": ""}, "staging is missing"),
+        ({"sql": "SELECT 1", "staging": "s3://b/x"}, "whose name ends with /"),
         ({"sql": "SELECT 1", "parameters": "x"}, "must be a list or a dict"),
         ({"sql": "SELECT 1", "conn_id": "a", "workgroup_name": "b", "database": "d"}, "not both"),
     ],

@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from tests.redshift.standin.commands import Command, Refusal, command
 from tests.redshift.standin.loads import load
 from tests.redshift.standin.unloads import unload
-from tests.redshift.standin.wire import CANCEL, GSS, PROTOCOL, SSL, Backend, Gone, Peer, notice
+from tests.redshift.standin.wire import CANCEL, GSS, PROTOCOL, SSL, Backend, Gone, Peer, notice, spelled
 
 Fault = Callable[[str, int], Literal["before", "after"] | None]
 
@@ -236,7 +236,7 @@ class Session:
                 return failed
 
     def _rewritten(self, sql: str) -> str:
-        sql = _COUNTERS.sub(lambda found: f"({self.counts[found[1].lower()]}::bigint)", sql)
+        sql = _COUNTERS.sub(lambda found: f"({self.counts[found[1].lower()]}::bigint)", spelled(sql))
         return _PHYSICAL.sub("", sql).replace("(max)", "(65535)") if _TABLE.match(sql) else sql
 
     def _carried_out(self, asked: Command) -> list[tuple[bytes, bytes]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from typing import Any
 from urllib.parse import quote
 
 from tests.redshift.standin.commands import Command, Refusal
 from tests.redshift.standin.objects import Column, Fields, encoded
-from tests.redshift.standin.wire import Backend
+from tests.redshift.standin.wire import Backend, spelled
 
 _NULL = "\x01null\x01"
 _ENDINGS = {"gzip": ".gz", "bz2": ".bz2", "zstd": ".zst"}
@@ -24,10 +23,7 @@ def unload(backend: Backend, s3: Any, asked: Command) -> int:
     :raises Refusal: where objects are there already, or the query fails
     """
     _make_room(s3, asked)
-    # The name is a part of the SQL standard's syntax for newer servers.
-    query = re.sub(
-        r"\bjson_serialize\(", "redshift.json_serialize(", asked.query.strip().rstrip(";"), flags=re.IGNORECASE
-    )
+    query = spelled(asked.query.strip().rstrip(";"))
     columns = backend.must(f"SELECT * FROM (\n{query}\n) AS q LIMIT 0").columns
     data = backend.must(f"COPY (\n{query}\n) TO STDOUT (FORMAT csv, NULL '{_NULL}', FORCE_QUOTE *)").data
     csv.field_size_limit(1 << 30)

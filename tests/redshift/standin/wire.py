@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import struct
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from tests.redshift.standin.commands import Refusal
 from tests.redshift.standin.objects import Column
 
+_STANDARD = re.compile(r"\bjson_serialize\(", re.IGNORECASE)
 SSL, GSS, CANCEL, PROTOCOL = 80877103, 80877104, 80877102, 196608
 
 
@@ -144,6 +146,11 @@ class Backend(Peer):
             fields = error_fields(answer.error)
             raise Refusal(fields["M"], fields["C"])
         return answer
+
+
+def spelled(sql: str) -> str:
+    """Return a statement as the server behind reads it: one name is syntax of the SQL standard to newer ones."""
+    return _STANDARD.sub("redshift.json_serialize(", sql)
 
 
 def columns_of(body: bytes) -> list[Column]:

@@ -63,6 +63,8 @@ _NAMES = {
     6551: "varbyte",
     17: "varbyte",
 }
+TEXTS = (*_NAMES, 114, 1186, 1266)
+"""The numbers of all types that a driver may make values of."""
 REFUSED = {
     "geometry": "ST_AsEWKT(column)",
     "geography": "ST_AsEWKT(column)",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from tradewind.amazon.errors import error_code
 from tradewind.amazon.hooks import AwsHook
-from tradewind.amazon.redshift.values import Parameters, decoder, parameter_list
+from tradewind.amazon.redshift.values import Parameters, decoder, field_text, parameter_list
 from tradewind.hooks.errors import InvalidArgument, PermanentError
 from tradewind.operators.jobs.job import Job, Jobs, State
 
@@ -206,13 +206,25 @@ class RedshiftDataHook(AwsHook, Jobs):
 
         :param id: the statement, or one of a batch
         """
-        token: dict[str, str] = {}
-        while True:
-            with self.errors(f"result of statement {id}"):
-                page = self.client().get_statement_result(Id=id, **token)
+        for page in self._pages(id):
             decode = [decoder(column) for column in page["ColumnMetadata"]]
             for record in page["Records"]:
                 yield [make(field) for make, field in zip(decode, record, strict=True)]
+
+    def pages(self, id: str) -> Iterator[list[list[str | None]]]:
+        """Yield the pages of a result, each value as a text.
+
+        :param id: the statement, or one of a batch
+        """
+        for page in self._pages(id):
+            yield [[field_text(field) for field in record] for record in page["Records"]]
+
+    def _pages(self, id: str) -> Iterator[Mapping[str, Any]]:
+        token: dict[str, str] = {}
+        while True:
+            with self.errors(f"result of statement {id}"):
+                page: Mapping[str, Any] = self.client().get_statement_result(Id=id, **token)
+            yield page
             if not page.get("NextToken"):
                 return
             token = {"NextToken": page["NextToken"]}

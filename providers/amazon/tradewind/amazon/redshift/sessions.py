@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tradewind.amazon.redshift.column_types import Described, of_description, of_metadata
+from tradewind.amazon.redshift.column_types import TEXTS, Described, of_description, of_metadata
 from tradewind.amazon.redshift.errors import kind_of, redshift_errors
 from tradewind.hooks.errors import InvalidArgument, PermanentError, TimedOut, TradewindError, TransientError
 from tradewind.hooks.libpq.errors import QueryCancelled
@@ -32,6 +32,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 LONGEST_STATEMENT = 24 * 3600.0
 """Seconds after which the Data API itself ends a statement."""
 
+FETCHED = 1000
+"""Rows of one FETCH: a warehouse of a single node takes no larger number."""
+
 _MARK = re.compile(r"%(%|s)")
 
 
@@ -48,6 +51,12 @@ class Session(Protocol):
 
     def columns(self, query: str) -> list[Described]:
         """Return the names and types of a query's columns; it is not run."""
+
+    def texts(self, query: str) -> Iterator[Sequence[Sequence[str | None]]]:
+        """Yield pieces of a query's rows, each value as the text that the server writes, in bounded memory.
+
+        :param query: a SELECT; it is the last thing that the session runs
+        """
 
     def commit(self) -> None:
         """Commit the transaction."""
@@ -68,6 +77,25 @@ class WireSession(LibpqSession):
     def columns(self, query: str) -> list[Described]:
         """Return the names and types of a query's columns; it is not run."""
         return self.run(_described(query), None, lambda cursor: of_description(cursor.description))
+
+    def texts(self, query: str) -> Iterator[Sequence[Sequence[str | None]]]:
+        """Yield pieces of a query's rows through a cursor of the server's.
+
+        :param query: a SELECT
+        """
+        from psycopg2.extensions import cursor as plain
+        from psycopg2.extensions import new_type, register_type
+
+        with self.conn.cursor(cursor_factory=plain) as cur:
+            register_type(new_type(TEXTS, "TEXT", lambda value, _: value), cur)
+            self._run(cur, f"DECLARE tradewind_rows CURSOR FOR {query}", None)
+            while True:
+                self._run(cur, f"FETCH FORWARD {FETCHED} FROM tradewind_rows", None)
+                rows = cur.fetchall()
+                if not rows:
+                    break
+                yield rows
+            self._run(cur, "CLOSE tradewind_rows", None)
 
     def translated(self) -> AbstractContextManager[None]:
         """Raise the driver's errors in the block as Tradewind's."""
@@ -117,6 +145,13 @@ class DataSession:
         id = self._run(_described(query), None)
         with self._hook.errors(f"result of statement {id}"):
             return of_metadata(self._hook.client().get_statement_result(Id=id)["ColumnMetadata"])
+
+    def texts(self, query: str) -> Iterator[Sequence[Sequence[str | None]]]:
+        """Yield the pages of a query's rows, which the service keeps for a day.
+
+        :param query: a SELECT
+        """
+        return self._hook.pages(self._run(query, None))
 
     def commit(self) -> None:
         """Commit the transaction."""

@@ -4,198 +4,28 @@ from __future__ import annotations
 
 import functools
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
+from tradewind.amazon.redshift.ends import PLACES, WAREHOUSE_FIELDS, RedshiftEnd
 from tradewind.amazon.redshift.quoting import MOST_ERRORS, check_staging
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
-from tradewind.operators.projection import Columns, Constant, Projecting, Projection
-from tradewind.operators.tables.ends import SqlTable, check_conn_id
+from tradewind.operators.projection import Columns, Constant, Projecting
+from tradewind.operators.tables.ends import SqlTable
 from tradewind.operators.tables.ledger import LEDGER_DAYS
-from tradewind.operators.templates import templated
 
 if TYPE_CHECKING:
-    from tradewind.amazon.redshift.data import Warehouse
     from tradewind.amazon.redshift.loading import Load
     from tradewind.amazon.redshift.sessions import Session
-    from tradewind.amazon.redshift.staging import Staging
     from tradewind.hooks.work import Work
 
 log = logging.getLogger(__name__)
-
-_PLACES = ("cluster_identifier", "workgroup_name", "database", "db_user", "secret_arn")
-WAREHOUSE_FIELDS = ("conn_id", *_PLACES, "aws_conn_id", "region_name", "staging", "iam_role", "staging_region")
-
-
-class RedshiftEnd(ABC):
-    """What the ends in Redshift share: a warehouse, over the wire or through the Data API, and a staging folder.
-
-    :param conn_id: Airflow's connection of type ``redshift``, for SQL over the wire
-    :param cluster_identifier: a provisioned cluster, for SQL through the Data API
-    :param workgroup_name: or a serverless workgroup
-    :param database: the database: of the Data API, or in place of the connection's
-    :param db_user: the database's user, for temporary credentials of the Data API
-    :param secret_arn: the secret that holds user and password, for the Data API
-    :param aws_conn_id: the connection of type ``aws`` for the Data API, for IAM's credentials and for S3
-    :param region_name: its region, instead of the connection's
-    :param staging: a folder of S3 for objects in between, as ``s3://bucket/staging/``
-    :param iam_role: the role by which the warehouse reads and writes S3: ``default``, its ARN, or several ARNs of
-        which each assumes the next, with commas between
-    :param staging_region: the region of the objects, where it is another one than the warehouse's
-    """
-
-    conn_id: str
-    aws_conn_id: str | None
-    region_name: str | None
-    staging: str | None
-    iam_role: str
-    staging_region: str | None
-
-    def set_warehouse(
-        self,
-        conn_id: str | None,
-        place: Mapping[str, str | None],
-        aws_conn_id: str | None,
-        region_name: str | None,
-        staging: str | None,
-        iam_role: str,
-        staging_region: str | None,
-    ) -> None:
-        """Keep the declaration."""
-        self.conn_id = conn_id or ""
-        self.cluster_identifier = place["cluster_identifier"]
-        self.workgroup_name = place["workgroup_name"]
-        self.database = place["database"]
-        self.db_user = place["db_user"]
-        self.secret_arn = place["secret_arn"]
-        if not self.conn_id and not self.by_data_api:
-            self.conn_id = "redshift_default"
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
-        self.staging = staging
-        self.iam_role = iam_role
-        self.staging_region = staging_region
-        self._session: Session | None = None
-        self._staging: Staging | None = None
-
-    @property
-    def by_data_api(self) -> bool:
-        """Whether SQL goes through the Data API."""
-        return bool(self.cluster_identifier or self.workgroup_name)
-
-    @property
-    def warehouse_name(self) -> str:
-        """How messages call the warehouse."""
-        return str(self.conn_id or self.cluster_identifier or self.workgroup_name)
-
-    def check_warehouse(self) -> None:
-        """Refuse what names no warehouse, or two.
-
-        :raises InvalidArgument: with what, which and what instead
-        """
-        if self.conn_id and self.by_data_api:
-            raise InvalidArgument(
-                "give conn_id for SQL over the wire, or cluster_identifier or workgroup_name for SQL through the Data "
-                "API, not both"
-            )
-        if self.by_data_api:
-            self._place().check()
-        else:
-            check_conn_id(self.conn_id)
-            for name in ("db_user", "secret_arn"):
-                if getattr(self, name):
-                    raise InvalidArgument(f"{name} is for the Data API: set db_user in the connection's extra")
-        if not isinstance(self.iam_role, str) or not self.iam_role:
-            raise InvalidArgument(f'iam_role must be "default" or the ARN of a role, not {self.iam_role!r}')
-        if self.iam_role != "default" and not templated(self.iam_role):
-            for arn in self.iam_role.split(","):
-                if not arn.startswith("arn:") or any(sign in arn for sign in " '\\"):
-                    raise InvalidArgument(f'iam_role must be "default" or the ARN of a role, not {arn!r}')
-
-    def _place(self) -> Warehouse:
-        from tradewind.amazon.redshift.data import Warehouse
-
-        return Warehouse(
-            self.cluster_identifier, self.workgroup_name, None, self.database, self.db_user, self.secret_arn
-        )
-
-    @contextmanager
-    def session(self, work: Work | None = None) -> Iterator[Session]:
-        """Open a session: commit at a clean end, roll back otherwise.
-
-        :param work: whose work is done there
-        """
-        if self.by_data_api:
-            from tradewind.amazon.redshift.data import RedshiftDataHook
-            from tradewind.amazon.redshift.sessions import data_session
-
-            hook = RedshiftDataHook(self.aws_conn_id, region_name=self.region_name)
-            opened: Any = data_session(hook, self._place(), f"tradewind {work or ''}".strip())
-        else:
-            from tradewind.amazon.redshift.hooks import RedshiftSQLHook
-
-            wire = RedshiftSQLHook(self.conn_id, aws_conn_id=self.aws_conn_id, database=self.database)
-            opened = wire.session(work)
-        with opened as session:
-            before, self._session = self._session, session
-            try:
-                yield session
-            finally:
-                self._session = before
-
-    def stage(self, work: Work, what: str) -> Staging:
-        """Return a try's folder for objects in between.
-
-        :param work: whose work it is
-        :param what: what is copied where
-        """
-        from tradewind.amazon.redshift.staging import Staging
-
-        self._staging = Staging(self.staging or "", work, what, self.aws_conn_id, self.region_name)
-        return self._staging
-
-    @contextmanager
-    def reading(self, work: Work, sql: str, projection: Projection | None) -> Iterator[Reading]:
-        """Open a query's rows, which are unloaded when they are asked for.
-
-        :param work: whose work it is
-        :param sql: the query, its values in it
-        :param projection: which columns are wanted, and what becomes of them
-        """
-        from tradewind.amazon.redshift.unloading import RedshiftReading
-
-        check_staging(self.staging)
-        reading = RedshiftReading(
-            lambda: self.session(work),
-            self.stage(work, f"out of {sql}"),
-            self.describe(),
-            sql,
-            self.iam_role,
-            self.staging_region or "",
-            projection,
-        )
-        with closing(reading):
-            yield reading
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Name this end in a message."""
-
-    def cancel(self) -> None:
-        """Stop what runs in the service; called from another thread or a signal handler."""
-        try:
-            if self._staging is not None:
-                self._staging.cancel()
-        finally:
-            if self._session is not None:
-                self._session.cancel()
 
 
 class RedshiftTable(RedshiftEnd, SqlTable):
@@ -242,7 +72,7 @@ class RedshiftTable(RedshiftEnd, SqlTable):
         super().__init__(
             table, conn_id=conn_id or "", ledger=ledger, ledger_days=ledger_days, columns=columns, constants=constants
         )
-        place = dict(zip(_PLACES, (cluster_identifier, workgroup_name, database, db_user, secret_arn), strict=True))
+        place = dict(zip(PLACES, (cluster_identifier, workgroup_name, database, db_user, secret_arn), strict=True))
         self.set_warehouse(conn_id, place, aws_conn_id, region_name, staging, iam_role, staging_region)
 
     def describe(self) -> str:
@@ -330,14 +160,14 @@ class RedshiftTable(RedshiftEnd, SqlTable):
 
 
 class RedshiftQuery(RedshiftEnd, Projecting, Source):
-    """A query's rows, unloaded by the warehouse into the staging folder and read from there.
+    """A query's rows, unloaded by the warehouse into the staging folder and read from there, or fetched without one.
 
     :param sql: one SELECT or WITH; a file's name ending in ``.sql`` is read as a template
     :param parameters: values for ``%s`` or ``%(name)s``: texts, numbers, truth values, dates and times
     :param columns: the columns that are wanted, a list; or how the target calls them, a dict
     :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
 
-    The other arguments are those of :class:`RedshiftEnd`; ``staging`` is needed.
+    The other arguments are those of :class:`RedshiftEnd`.
     """
 
     template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "columns", "constants", *WAREHOUSE_FIELDS)
@@ -366,7 +196,7 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
         self.parameters = parameters
         self.columns = columns
         self.constants = constants
-        place = dict(zip(_PLACES, (cluster_identifier, workgroup_name, database, db_user, secret_arn), strict=True))
+        place = dict(zip(PLACES, (cluster_identifier, workgroup_name, database, db_user, secret_arn), strict=True))
         self.set_warehouse(conn_id, place, aws_conn_id, region_name, staging, iam_role, staging_region)
 
     def describe(self) -> str:
@@ -374,9 +204,8 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
         return f"query on {self.warehouse_name}"
 
     def check(self) -> None:
-        """Refuse what is no query, and a query without a staging folder."""
+        """Refuse what is no query, and a staging folder that is none."""
         self.check_source()
-        check_staging(self.staging)
 
     def check_source(self) -> None:
         """Refuse what is no query, and what names no warehouse."""

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -61,40 +62,26 @@ class Unloaded:
     rows: int
 
 
-class RedshiftReading(RowsReading):
-    """The rows of a query, unloaded when they are asked for.
+class QueryReading(RowsReading):
+    """The rows of a query, which runs when they are asked for.
 
     :param open_session: opens a session
-    :param staging: where the objects lie in between
     :param name: what is read, for messages
     :param sql: the query, its values in it
-    :param iam_role: the role by which the warehouse writes
-    :param region: where the objects go, empty for the warehouse's own region
     :param projection: which columns are wanted, and what becomes of them
     """
 
     def __init__(
         self,
         open_session: Callable[[], AbstractContextManager[Session]],
-        staging: Staging,
         name: str,
         sql: str,
-        iam_role: str,
-        region: str = "",
         projection: Projection | None = None,
     ) -> None:
         self._open_session = open_session
-        self._staging = staging
         self._name = name
         self._sql = sql
-        self._iam_role = iam_role
-        self._region = region
         self._projection = projection
-        self._began = False
-        self._done: Unloaded | None = None
-        self._lock = threading.Lock()
-        self._session: Session | None = None
-        self._mark = f"@null-{hashlib.sha256(staging.url.encode()).hexdigest()[:16]}@"
 
     @property
     def fingerprint(self) -> str:
@@ -117,13 +104,59 @@ class RedshiftReading(RowsReading):
         types = tuple(column.type for column in described)
         if codecs.lookup(asked.encoding).name not in ("utf-8", "ascii"):
             raise InvalidArgument(f"{self._name}: rows of Redshift are written as utf-8, not as {asked.encoding}")
+        yield Part(self._name, lambda: self.opened(query, described, asked), asked, columns, types=types)
+
+    @abstractmethod
+    def opened(self, query: str, described: Sequence[Described], asked: CsvDialect) -> Readable:
+        """Run the query.
+
+        :param query: the query, projected
+        :param described: its columns
+        :param asked: how the rows are to be written
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what is left of the query."""
+
+
+class RedshiftReading(QueryReading):
+    """The rows of a query, unloaded when they are asked for.
+
+    :param open_session: opens a session
+    :param staging: where the objects lie in between
+    :param name: what is read, for messages
+    :param sql: the query, its values in it
+    :param iam_role: the role by which the warehouse writes
+    :param region: where the objects go, empty for the warehouse's own region
+    :param projection: which columns are wanted, and what becomes of them
+    """
+
+    def __init__(
+        self,
+        open_session: Callable[[], AbstractContextManager[Session]],
+        staging: Staging,
+        name: str,
+        sql: str,
+        iam_role: str,
+        region: str = "",
+        projection: Projection | None = None,
+    ) -> None:
+        super().__init__(open_session, name, sql, projection)
+        self._staging = staging
+        self._iam_role = iam_role
+        self._region = region
+        self._began = False
+        self._done: Unloaded | None = None
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._mark = f"@null-{hashlib.sha256(staging.url.encode()).hexdigest()[:16]}@"
+
+    def opened(self, query: str, described: Sequence[Described], asked: CsvDialect) -> Readable:
+        """Unload the rows, and open them."""
         written = CsvDialect(null=self._mark, header=False)
-
-        def opened() -> Readable:
-            part = Part(self._name, lambda: self._open(query, described, written), written, columns)
-            return rendered(part, asked)
-
-        yield Part(self._name, opened, asked, columns, types=types)
+        columns = tuple(column.name for column in described)
+        return rendered(Part(self._name, lambda: self._open(query, described, written), written, columns), asked)
 
     def cancel(self) -> None:
         """Stop the UNLOAD in the warehouse."""

@@ -73,6 +73,19 @@ _TEXTS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def field_text(field: Mapping[str, Any]) -> str | None:
+    """Return a field as the server itself writes it, None for NULL.
+
+    :param field: the service's
+    """
+    if field.get("isNull"):
+        return None
+    value = next(iter(field.values()))
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return value if isinstance(value, str) else repr(value)
+
+
 def decoder(column: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], Any]:
     """Return what makes a value of a field of a column.
 
