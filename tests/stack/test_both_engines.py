@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import select
 import signal
+import struct
+import subprocess
+import termios
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from tests.fix_up import DAG, Up, is_there, wait_for
+from tests.fix_up import DAG, Up, command, is_there, wait_for
 from tests.stack.fix_stack import Containers, stack_arguments
 from tradewind.local.api import Api
 from tradewind.local.versions import VERSIONS
@@ -17,6 +24,33 @@ from tradewind.local.versions import VERSIONS
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 RUNNING = version("apache-airflow")
+
+
+def watch_top(project: Path) -> str:
+    """Return what ``tradewind top`` shows on a terminal without colours until Ctrl-C, which must end it well."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 60, 160, 0, 0))
+    variables = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    process = subprocess.Popen(command("top", project), stdin=its, stdout=its, stderr=its, env=variables)
+    os.close(its)
+    shown = b""
+    try:
+        while b"ended (UTC)" not in shown:
+            assert select.select([ours], [], [], 60)[0], shown.decode()
+            shown += os.read(ours, 1 << 16)
+        process.send_signal(signal.SIGINT)
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                shown += os.read(ours, 1 << 16)
+            except OSError:  # the other end is closed
+                break
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return shown.decode()
+
 
 PLUGIN = """
 def word():
@@ -62,8 +96,20 @@ def test_a_day_with_an_environment(engine: str, up: Callable[..., Up], project: 
 
     status = environment.status()
     assert status["running"]
+    assert status["tasks"] == {"running": 0, "queued": 0}
+    assert status["slots"] == (5 * status["workers"] if engine == "docker" else 4)
     assert status["web"] == facts["web"]
     assert next(row for row in status["components"] if row["name"] == "scheduler")["bytes"] > 50 << 20
+    once = subprocess.run(command("top", project), capture_output=True, text=True, timeout=60, check=False)
+    assert once.returncode == 0, once.stderr
+    assert "0 running, 0 queued" in once.stdout
+    assert "hello.answer" in once.stdout
+    assert "\x1b" not in once.stdout
+    shown = watch_top(project)
+    assert "\x1b[?1049h" in shown  # a screen of its own, given back at the end
+    assert "\x1b[?1049l" in shown
+    assert "hello.answer" in shown
+    assert "\x1b[32m" not in shown  # NO_COLOR
     environment.look()
 
     environment.process.send_signal(signal.SIGINT)

@@ -111,6 +111,11 @@ class Engine(ABC):
         """Return the end of what a part wrote."""
 
     @property
+    def size(self) -> dict[str, object]:
+        """What the environment has room for, as names and figures; empty where it has no limits of its own."""
+        return {}
+
+    @property
     def web_url(self) -> str:
         """The address of Airflow's web UI."""
         return f"http://127.0.0.1:{self._port}"

@@ -118,6 +118,8 @@ class Environment(Engine):
             "web": self.web_url,
             "s3": self.s3_endpoint,
             "bucket": self.bucket,
+            "database": {"port": self._postgres.port, "name": self._metadata.name},
+            "slots": int(self._variables["AIRFLOW__CORE__PARALLELISM"]),
             "components": {
                 **pids,
                 "postgres": self._postgres.pid,

@@ -1,4 +1,4 @@
-"""How much memory processes take, each shared page counted once."""
+"""How much memory processes take, each shared page counted once, and how much time of the processor."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ def usage(pid: int, *, alone: bool = False) -> Usage | None:
         return None
     sizes = [size for process in tree if (size := _size(process.pid)) is not None]
     return Usage(pid, len(sizes), sum(sizes))
+
+
+def cpu_seconds(pid: int, *, alone: bool = False) -> float:
+    """Return how many seconds of a core a process and its descendants took, those that ended included.
+
+    :param alone: whether to leave the descendants out
+    """
+    import psutil
+
+    total = 0.0
+    try:
+        root = psutil.Process(pid)
+        for process in [root] if alone else [root, *root.children(recursive=True)]:
+            times = process.cpu_times()
+            total += times.user + times.system + (0 if alone else times.children_user + times.children_system)
+    except psutil.Error:  # it is gone, or has just gone
+        pass
+    return total
 
 
 def _size(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""A container of Airflow: ``python -m tradewind.local.stack.component webserver|scheduler|worker``.
+"""A container of Airflow: ``python -m tradewind.local.stack.component webserver|scheduler|worker|hybrid``.
 
 It does what MWAA does in each of its containers: takes dags/, plugins.zip, requirements.txt and startup.sh from the
 bucket, runs startup.sh, installs the requirements, starts its processes and keeps the DAGs as the bucket has them.
@@ -31,7 +31,7 @@ PATIENCE = 300.0
 INTERVAL = 3.0
 """Seconds between two looks at the bucket."""
 GRACE = {"worker": 85.0, "scheduler": 8.0}
-"""Seconds for an orderly end: a worker ends its tasks, MWAA kills after 90 s."""
+"""Seconds for an orderly end of a process: a worker ends its tasks, MWAA kills after 90 s."""
 
 
 class Stopped(Exception):
@@ -192,9 +192,10 @@ class Container:
             return
         for child in self.children.values():
             child.signal(signal.SIGTERM)
-        deadline = time.monotonic() + GRACE.get(self.name, 5.0)
-        for child in self.children.values():
-            if child.wait(max(0.1, deadline - time.monotonic())) is None:
+        began = time.monotonic()
+        graces = [(GRACE.get(name, 8.0), child) for name, child in self.children.items()]
+        for grace, child in sorted(graces, key=lambda each: each[0]):
+            if child.wait(max(0.1, began + grace - time.monotonic())) is None:
                 child.signal(signal.SIGKILL)
 
 
@@ -204,9 +205,12 @@ def components(name: str, major: int) -> list[Component]:
     :param name: MWAA's name of it
     :param major: Airflow's major version
     """
+    worker = Component("worker", ("celery", "worker", "--skip-serve-logs"), 0, "worker")
     if name == "worker":
-        return [Component("worker", ("celery", "worker", "--skip-serve-logs"), 0, "worker")]
+        return [worker]
     found = settings.components(major, layout.WEB[1], "0.0.0.0")  # noqa: S104 - on the private network
+    if name == "hybrid":  # MWAA's smallest class
+        return [*(each for each in found if each.mwaa == "scheduler"), worker]
     return [each for each in found if each.mwaa == name]
 
 

@@ -53,6 +53,24 @@ class Found:
         return int(found[1]) if found else -1
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Where Docker runs its containers.
+
+    :param cpus: cores
+    :param memory: bytes
+    """
+
+    cpus: int
+    memory: int
+
+
+def machine() -> Machine:
+    """Return what the machine has on which Docker runs its containers."""
+    cpus, memory = docker("info", "--format", "{{.NCPU}} {{.MemTotal}}").split()
+    return Machine(int(cpus), int(memory))
+
+
 def check() -> None:
     """Refuse a machine without Docker, Compose or BuildKit.
 
@@ -128,16 +146,20 @@ def illness(container: str) -> str:
 
 
 def usage(project: str) -> list[dict[str, Any]]:
-    """Return id, number of processes and bytes of memory of each running container, by service."""
+    """Return id, processes, bytes of memory, their limit and percent of a core of each running container."""
     running = {each.id: each.service for each in containers(project) if each.state == "running"}
     if not running:
         return []
-    text = docker("stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}\t{{.MemUsage}}\t{{.PIDs}}", *running)
+    text = docker(
+        "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}}\t{{.MemUsage}}\t{{.PIDs}}\t{{.CPUPerc}}", *running
+    )
     rows = [line.split("\t") for line in text.splitlines()]
-    return [
-        {"name": running[id], "id": id[:12], "processes": int(count), "bytes": _bytes(memory.split(" / ")[0])}
-        for id, memory, count in sorted(rows, key=lambda row: running[row[0]])
-    ]
+    found = []
+    for id, memory, count, cpu in sorted(rows, key=lambda row: running[row[0]]):
+        taken, limit = (_bytes(text) for text in memory.split(" / "))
+        facts = {"name": running[id], "id": id[:12], "processes": int(count), "bytes": taken, "limit": limit}
+        found.append({**facts, "cpu": float(cpu.rstrip("%"))})
+    return found
 
 
 def _bytes(text: str) -> int:
@@ -203,9 +225,13 @@ class Compose:
         if status != 0:
             _refuse("docker compose build", "\n".join(lines[-40:]))
 
-    def up(self, *services: str) -> None:
-        """Start services, or those of them that ended."""
-        self._run("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *services)
+    def up(self, *services: str, scale: int | None = None) -> None:
+        """Start services, or those of them that ended.
+
+        :param scale: how many containers the one service has then: there must not be more already
+        """
+        count = () if scale is None else ("--scale", f"{services[0]}={scale}")
+        self._run("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *count, *services)
 
     def _run(self, *arguments: str) -> str:
         with as_file(files("tradewind.local.stack") / "compose.yaml") as file:

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Self
 
 from tradewind.local.engine import Engine
-from tradewind.local.errors import InvalidInput, LocalError, StartFailed
+from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.postgres import USER
 from tradewind.local.push import Push
 from tradewind.local.s3 import client
-from tradewind.local.stack import compose, images, layout
+from tradewind.local.stack import compose, images, layout, sizes
+from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.compose import Compose, Found
 from tradewind.local.stack.forward import Forward
 from tradewind.local.stack.reaper import Reaper
+from tradewind.local.stack.scaling import QUIET
+from tradewind.local.stack.workers import LOG_LINES, SERVICE, Autoscaler, Containers
 from tradewind.local.state import State, drawn, write_private
 from tradewind.local.sync import Sync
 from tradewind.local.versions import DEFAULT
 
-AIRFLOW = ("webserver", "scheduler", "worker")
 LOOK = 1.0
 """Seconds between two looks at the containers."""
-LOG_LINES = 20_000
-"""Lines of each container that are kept when it goes."""
 SECONDS_TO_STOP = 10
 
 
@@ -44,7 +44,10 @@ class Stack(Engine):
     :param options: Airflow configuration options with dotted keys, as MWAA takes them
     :param tell: called with a line (or several) for each thing worth telling
     :param progress: called with what is going on while it starts, whenever that changes
-    :param workers: how many workers
+    :param workers: a fixed number of workers; or
+    :param min_workers: how many there are at least, 1 when None
+    :param max_workers: how many there are at most; up to 10, as many as the machine bears, when None
+    :param environment_class: MWAA's name of the size, see :data:`tradewind.local.stack.sizes.CLASSES`
     :param base: the image to build from; Python's own when None
     """
 
@@ -61,19 +64,27 @@ class Stack(Engine):
         options: Mapping[str, str] | None = None,
         tell: Callable[[str], None] = lambda line: None,
         progress: Callable[[str], None] = lambda line: None,
-        workers: int = 1,
+        workers: int | None = None,
+        min_workers: int | None = None,
+        max_workers: int | None = None,
+        environment_class: str | None = None,
         base: str | None = None,
     ) -> None:
         super().__init__(
             path, state, airflow, port=port, constraints=constraints, options=options, tell=tell, progress=progress
         )
-        if workers < 1:
-            raise InvalidInput(f"an environment needs a worker at least: {workers} were asked for")
-        self.workers = workers
+        self.plan = sizes.plan(
+            environment_class, workers=workers, minimum=min_workers, maximum=max_workers, options=self._options
+        )
+        self.most = self.plan.maximum or self.plan.minimum
+        """Workers at most, known when it is started."""
         self.folder = self.state.folder / "docker"
         self.project_name = project_name(self.state)
         self._base = base
         self._compose = Compose(self.project_name, self.folder / "compose.env")
+        self._channel = Channel(self.project_name)
+        self._workers = Containers(self._compose, self._channel, self._keep_worker)
+        self._scaler: Autoscaler | None = None
         self._reaper: Reaper | None = None
         self._sync: Sync | None = None
         self._forwards: dict[str, Forward] = {}
@@ -92,6 +103,18 @@ class Stack(Engine):
         )
 
     @property
+    def size(self) -> dict[str, object]:
+        """Class, workers, tasks of each, and its limits: those of the class, or the machine's where it has fewer."""
+        return {
+            "class": self.plan.size.name,
+            "min_workers": self.plan.minimum,
+            "max_workers": self.most,
+            "tasks_per_worker": self.plan.slots,
+            "cpus": min(self.plan.size.worker.cpus, self._machine.cpus),
+            "memory": self.plan.size.worker.memory,
+        }
+
+    @property
     def alive(self) -> bool:
         """Whether there is anything to stop."""
         return self._reaper is not None
@@ -102,12 +125,18 @@ class Stack(Engine):
         :raises LocalError: one of its kinds, with the reason; nothing is left running then
         """
         compose.check()
+        self._machine = compose.machine()
+        self.most = self.plan.most(self._machine)
         self.state.open()
         try:
             compose.clear(self.project_name)  # of one that was killed together with who would have cleared it
             self._secrets = self.state.secrets()
             self._port = self._choose_port()
             self._lay_out()
+            for old in self.state.logs.glob("worker-*.log"):
+                old.unlink()
+            for warning in self.plan.warnings(self._machine):
+                self._tell(warning)
             self._build()
             self._reaper = Reaper(self.project_name, self.state.lock_descriptor)
             self.state.announce(self._facts())  # so that it can be ended from elsewhere while it starts
@@ -115,7 +144,7 @@ class Stack(Engine):
             self._compose.up(*compose.SERVICES)
             self._open_bucket()
             self._progress("starting Airflow's containers")
-            self._compose.up(*AIRFLOW)
+            self._compose.up(*self.plan.services)
             self._watcher = threading.Thread(target=self._watch, name="tradewind-watch", daemon=True)
             self._watcher.start()
             self.state.announce(self._facts())
@@ -124,11 +153,30 @@ class Stack(Engine):
             raise
         return self
 
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait as every engine does; from then on the workers follow the load."""
+        super().wait_ready(timeout)
+        if self.plan.size.hybrid:
+            return
+        self._scaler = Autoscaler(
+            self._workers,
+            self.plan.slots,
+            self.plan.minimum,
+            self.most,
+            quiet=float(os.environ.get("TRADEWIND_SCALE_IN_SECONDS") or QUIET),
+            tell=self._tell,
+            changed=lambda: self.state.announce(self._facts()),
+        )
+        self._scaler.start()
+
     def stop(self) -> None:
         """Stop everything; no container, network or volume is left, what was written lies in the state folder."""
         self._stopping.set()
         if self._sync is not None:
             self._sync.stop()
+        if self._scaler is not None:
+            self._scaler.stop()
+        self._channel.close()
         if self._watcher is not None:
             self._watcher.join(30)
         if self._reaper is not None:
@@ -171,7 +219,7 @@ class Stack(Engine):
                 **found.variables(),
                 "TRADEWIND_DATA": str(self.folder),
                 "TRADEWIND_PORT": str(self._port),
-                "TRADEWIND_WORKERS": str(self.workers),
+                **self.plan.variables(self._machine),
                 "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
             }
         )
@@ -204,11 +252,12 @@ class Stack(Engine):
         """Return the parts that are not ready yet."""
         parts = [name for name, facts in health.items() if facts.get("status") is not None]
         missing = [name for name in parts if health[name]["status"] != "healthy"] if health else ["webserver"]
-        well = [each for each in compose.containers(self.project_name) if each.service == "worker" and each.healthy]
-        return missing + ["worker"] * (self.workers - len(well))
+        working = self.plan.working
+        well = [each for each in compose.containers(self.project_name) if each.service == working and each.healthy]
+        return missing + [working] * (self.plan.minimum - len(well))
 
     def _last_lines(self, name: str, lines: int = 15) -> str:
-        service = name if name in (*compose.SERVICES, *AIRFLOW) else "scheduler"
+        service = name if name in (*compose.SERVICES, *self.plan.services) else self.plan.services[1]
         try:
             found = [each for each in compose.containers(self.project_name) if each.service == service]
         except LocalError as error:
@@ -231,6 +280,8 @@ class Stack(Engine):
     def _look_at(self, found: Found) -> None:
         if self._stopping.is_set():
             return
+        if found.id in self._workers.ended:
+            return
         if not found.running:
             self._ended(found)
         elif "(unhealthy)" in found.status and found.id not in self._sick:
@@ -246,6 +297,9 @@ class Stack(Engine):
         _, failed, reason = lines.rpartition(layout.FAILED)
         what = reason.strip() if failed else f"{found.service} {_describe(found.exit_status)}, its last lines:\n{lines}"
         if not self._count_crash(found.service, what):
+            return
+        if found.service == SERVICE:
+            self._workers.replace(found)
             return
         compose.docker("rm", "--force", "--volumes", found.id)
         self._compose.up(found.service)
@@ -266,6 +320,9 @@ class Stack(Engine):
         for service, text in texts.items():
             write_private(self.log(service), text)
 
+    def _keep_worker(self, host: str, text: str) -> None:
+        write_private(self.log(f"worker-{host}"), text)
+
     def _facts(self) -> dict[str, object]:
         """Return what `status` in another terminal needs to know."""
         return {
@@ -277,6 +334,8 @@ class Stack(Engine):
             "s3": self.s3_endpoint if self._forwards else "",
             "bucket": self.bucket,
             "components": {},
+            **self.size,
+            "draining": [id[:12] for id in self._scaler.draining] if self._scaler is not None else [],
         }
 
 

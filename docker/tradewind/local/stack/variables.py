@@ -42,10 +42,11 @@ def forced(version: Version, port: int) -> dict[str, str]:
 
 def offered() -> dict[str, str]:
     """Return what options and ``startup.sh`` may change."""
+    slots = os.environ.get("TRADEWIND_SLOTS", "5")
     fast = settings.option_variables(
         {
-            "core.parallelism": "32",
-            "celery.worker_autoscale": "5,2",
+            "core.parallelism": os.environ.get("TRADEWIND_PARALLELISM", "32"),
+            "celery.worker_autoscale": f"{slots},2",
             "dag_processor.refresh_interval": "2",
             "dag_processor.bundle_refresh_check_interval": "2",
         }

@@ -32,9 +32,16 @@ def of(name: str, tables: Tables, jobs: Iterable[str | None], major: int) -> Che
     """
     if name == "webserver":
         return functools.partial(_web, major)
-    if name == "worker":
-        return _Worker()
-    return functools.partial(_beats, tables, [job for job in jobs if job])
+    beats = functools.partial(_beats, tables, [job for job in jobs if job])
+    if name == "scheduler":
+        return beats
+    worker = _Worker()
+    return worker if name == "worker" else functools.partial(_all, (beats, worker))
+
+
+def _all(checks: Iterable[Check]) -> None:
+    for check in checks:
+        check()
 
 
 def _web(major: int) -> None:

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from tradewind.local.errors import InvalidInput, LocalError
 from tradewind.mwaa.terminal import Terminal
 
-SUBCOMMANDS = ("demo", "up", "status", "down", "pack")
+SUBCOMMANDS = ("demo", "up", "status", "top", "down", "pack")
 """Modules of this package, in the order of the help."""
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130

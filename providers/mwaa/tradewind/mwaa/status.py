@@ -1,4 +1,4 @@
-"""``tradewind status``: what runs, where, and how much memory it takes."""
+"""``tradewind status``: what runs, where, how much memory it takes, and how much work there is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import argparse
 import json
 from typing import Any
 
+from tradewind.local.look import Look
 from tradewind.mwaa import folder
 from tradewind.mwaa.terminal import Terminal
 
-HELP = "show whether an environment runs: its processes, their memory, its addresses"
+HELP = "show whether an environment runs: its processes, their memory, its workers and tasks, its addresses"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -32,39 +33,37 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         else:
             terminal.data(f"no environment runs in {state.folder}")
         return 1
-    facts = {"running": True, "state": str(state.folder), **running, "components": components(running)}
+    look = Look(state, running)
+    try:
+        facts = {"running": True, "state": str(state.folder), **look.facts()}
+    finally:
+        look.close()
     terminal.data(json.dumps(facts) if arguments.json else table(facts))
     return 0
 
 
-def components(running: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return name, process or container id, number of processes and bytes of memory of each component.
-
-    What has no bytes is gone.
-    """
-    if running.get("engine") == "docker":
-        from tradewind.local.stack.compose import usage
-
-        return usage(running["project"])
-    from tradewind.local.environment import measure
-
-    pids = {name: pid for name, pid in running["components"].items() if pid is not None}
-    measured = measure(pids, running["pid"])
-    rows = []
-    for name, pid in {"tradewind": running["pid"], **pids}.items():
-        found = measured.get(name)
-        rows.append(
-            {"name": name, "pid": pid, "processes": found.count if found else 0, "bytes": found.bytes if found else 0}
-        )
-    return rows
+def work(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what there is of workers and tasks, as pairs of a word and a text."""
+    lines = []
+    if "class" in facts:
+        draining = len(facts["draining"])
+        least, most = facts["min_workers"], facts["max_workers"]
+        between = f" of {least} to {most}" if most > least else ""
+        going = f", {draining} of them take no more tasks" if draining else ""
+        lines = [("class", facts["class"]), ("workers", f"{facts['workers']}{between}{going}")]
+    tasks = facts["tasks"]
+    found = f"{tasks['running']} running, {tasks['queued']} queued" if tasks else "not known yet"
+    slots = f", {facts['slots']} at once" if facts.get("slots") else ""
+    return [*lines, ("tasks", found + slots)]
 
 
 def table(facts: dict[str, Any]) -> str:
     """Return the same as text."""
     lines = [
         f"Airflow {facts['airflow']} for {facts['path']}",
-        f"  web     {facts['web']}",
-        f"  bucket  s3://{facts['bucket']} at {facts['s3']}",
+        f"  web      {facts['web']}",
+        f"  bucket   s3://{facts['bucket']} at {facts['s3']}",
+        *(f"  {word:<8} {text}" for word, text in work(facts)),
         f"  {'component':<14}{'id':>14}{'processes':>11}{'memory':>10}",
     ]
     for row in facts["components"]:

@@ -23,6 +23,7 @@ have them, plugins.zip or plugins/, requirements.txt, startup.sh. What you save 
 Runs until Ctrl-C, which stops everything; what was written is there again at the next start.
 """
 
+SIZES = ("environment_class", "min_workers", "max_workers", "workers")
 LOOK = 3.0
 """Seconds between two looks for DAG files that cannot be imported."""
 
@@ -49,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
         default="embedded",
         help="processes of this machine, or containers as MWAA lays them out (default: embedded)",
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="how many workers, with --engine docker (default: 1)")
+    add_sizes(parser)
     parser.add_argument(
         "--base-image",
         metavar="IMAGE",
@@ -57,6 +58,22 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print addresses and login as one JSON object when ready")
     parser.set_defaults(run=run)
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add what says how large an environment of containers is."""
+    sizes = parser.add_argument_group("size, with --engine docker")
+    sizes.add_argument(
+        "--class",
+        dest="environment_class",
+        metavar="CLASS",
+        help="MWAA's environment class, mw1.micro to mw1.2xlarge (default: mw1.small)",
+    )
+    sizes.add_argument("--min-workers", type=int, metavar="N", help="workers at least (default: 1)")
+    sizes.add_argument(
+        "--max-workers", type=int, metavar="N", help="workers at most (default: 10, or what the memory bears)"
+    )
+    sizes.add_argument("--workers", type=int, metavar="N", help="a fixed number of workers instead")
 
 
 def option(text: str) -> tuple[str, str]:
@@ -110,12 +127,12 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
     if arguments.engine == "docker":
         from tradewind.local.stack.engine import Stack
 
-        workers = 1 if arguments.workers is None else arguments.workers
-        where = (arguments.path, arguments.state, arguments.airflow)
-        return Stack(*where, **common, workers=workers, base=arguments.base_image)
-    for name in ("workers", "base_image"):
+        common |= {name: getattr(arguments, name) for name in SIZES}
+        return Stack(arguments.path, arguments.state, arguments.airflow, **common, base=arguments.base_image)
+    for name in (*SIZES, "base_image"):
         if getattr(arguments, name) is not None:
-            raise InvalidInput(f"--{name.replace('_', '-')} is of the engine docker: add --engine docker")
+            flag = name.removeprefix("environment_").replace("_", "-")
+            raise InvalidInput(f"--{flag} is of the engine docker: add --engine docker")
     from tradewind.local.environment import Environment
 
     return Environment(arguments.path, arguments.state, arguments.airflow, **common)
@@ -134,6 +151,7 @@ def describe(environment: Engine, seconds: float) -> dict[str, Any]:
         "warehouse": environment.warehouse_dsn,
         "state": str(environment.state.folder),
         "seconds": round(seconds, 1),
+        **environment.size,
     }
 
 
@@ -145,7 +163,16 @@ def summary(facts: dict[str, Any]) -> str:
             f"  web        {facts['web']}  (user {facts['user']}, password {facts['password']})",
             f"  bucket     s3://{facts['bucket']} at {facts['s3']}  (connection aws_default)",
             f"  warehouse  {facts['warehouse']}  (connections warehouse, postgres_default)",
+            *([f"  size       {size(facts)}"] if "class" in facts else []),
             f"  logs       {facts['state']}/logs",
             "Ctrl-C stops it.",
         )
     )
+
+
+def size(facts: dict[str, Any]) -> str:
+    """Return the size of an environment of containers as text."""
+    least, most = facts["min_workers"], facts["max_workers"]
+    many = f"{least} to {most} workers" if most > least else f"{least} worker{'s' if least > 1 else ''}"
+    each = f"{facts['tasks_per_worker']} tasks, {facts['cpus']} vCPU and {facts['memory']} GB each"
+    return f"{facts['class']}: {many}, {each}"

@@ -1,0 +1,94 @@
+"""The machine's side of :mod:`tradewind.local.stack.control`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import threading
+from typing import Any
+
+from tradewind.local.errors import LocalError
+from tradewind.local.stack import compose
+
+TIMEOUT = 30.0
+"""Seconds for one answer."""
+THROUGH = ("scheduler", "hybrid")
+"""The services in whose container the questions are answered."""
+
+
+class Channel:
+    """Asks inside, through one process that is kept.
+
+    :param project: the Compose project
+    """
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def ask(self, do: str, **arguments: Any) -> Any:
+        """Return the answer to one question.
+
+        :param do: one of the commands
+        :param arguments: its arguments
+        :raises LocalError: when there is none
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._open()
+        try:
+            assert self._process is not None and self._process.stdin is not None  # noqa: S101, PT018
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._lines.get(timeout=TIMEOUT) or "null")
+        except (OSError, ValueError, queue.Empty) as error:
+            self.close()
+            raise LocalError(f"no answer from inside of the containers ({do})") from error
+        if answer is None:
+            self.close()
+            raise LocalError(f"the scheduler's container ended while it was asked ({do})")
+        if "error" in answer:
+            raise LocalError(str(answer["error"]))
+        return answer["answer"]
+
+    def close(self) -> None:
+        """End it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(OSError):
+            assert process.stdin is not None  # noqa: S101
+            process.stdin.close()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _open(self) -> None:
+        self.close()
+        found = [each for each in compose.containers(self._project) if each.service in THROUGH]
+        running = [each for each in found if each.state == "running"]
+        if not running:
+            raise LocalError("the scheduler's container does not run")
+        process = subprocess.Popen(
+            ["docker", "exec", "--interactive", running[0].id, "python3", "-m", "tradewind.local.stack.control"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        lines: queue.Queue[str] = queue.Queue()
+
+        def read() -> None:
+            assert process.stdout is not None  # noqa: S101
+            with contextlib.suppress(OSError, ValueError):
+                for line in process.stdout:
+                    lines.put(line)
+            lines.put("")  # its end
+
+        threading.Thread(target=read, name="tradewind-channel", daemon=True).start()
+        self._process, self._lines = process, lines

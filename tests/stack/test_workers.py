@@ -1,0 +1,88 @@
+"""Workers of the real stack: they come and go with the load, within the limits of their class."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.fix_up import Up, command, is_there, wait_for
+from tests.stack import scale
+from tests.stack.fix_stack import Containers, stack_arguments
+from tradewind.local.api import Api
+from tradewind.local.stack.channel import Channel
+from tradewind.local.stack.compose import Compose
+from tradewind.local.stack.engine import project_name
+from tradewind.local.stack.scaling import Work, Worker
+from tradewind.local.stack.workers import Containers as Workers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scale.Stack]:
+    stack_arguments("3.3.1")  # skips where there is no Docker
+    monkeypatch.setenv("TRADEWIND_SCALE_IN_SECONDS", str(scale.QUIET))
+    with closing(scale.Stack(tmp_path, "3.3.1", 3)) as stack:
+        yield stack
+
+
+def test_workers_come_and_go_and_no_task_is_ended(scaled: scale.Stack) -> None:
+    outcome = scale.cycle(scaled, random.Random(), 1)
+
+    assert outcome.problems == []
+    assert outcome.most == 3
+    assert outcome.ended >= 2
+    folder = scaled.state.logs
+    assert len(list(folder.glob("worker-*.log"))) == outcome.ended
+    assert (
+        "workers  1 of 1 to 3"
+        in subprocess.run(
+            command("status", folder.parents[1]), capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    )
+
+
+def test_a_paused_worker_takes_nothing_and_says_what_it_holds(scaled: scale.Stack) -> None:
+    project = project_name(scaled.state)
+    with closing(Channel(project)) as channel:
+        workers = Workers(
+            Compose(project, scaled.state.folder / "docker/compose.env"), channel, lambda host, text: None
+        )
+        (only,) = workers.present()
+        assert workers.ask(only) == Work(0, ["default"])
+        assert workers.ask(Worker("0" * 64, True)) is None
+        assert not workers.pause(Worker("0" * 64, True))
+
+        assert workers.pause(only)
+        run_id = scaled.burst(random.Random(1), 3, 1, 2)
+        wait_for(lambda: workers.load().queued == 3, 60, "three tasks in the queue")
+        assert workers.ask(only) == Work(0, [])
+        assert workers.load().running == 0
+
+        assert workers.resume(only)
+        assert scaled.api.wait_run("burst_3", run_id, timeout=120) == "success"
+        assert scaled.problems(3, run_id) == []
+
+
+def test_the_smallest_class_is_one_container_for_scheduler_and_worker(
+    stack: Callable[..., Up], project: Path, containers: Containers
+) -> None:
+    facts = stack("--class", "micro").ready(600)
+
+    found = containers.inspect()
+    assert set(found) == {"webserver", "hybrid", "postgres", "broker", "aws"}
+    limits = {name: (each["HostConfig"]["NanoCpus"], each["HostConfig"]["Memory"]) for name, each in found.items()}
+    assert limits["hybrid"] == limits["webserver"] == (1_000_000_000, 3 << 30)
+    assert found["hybrid"]["HostConfig"]["MemorySwap"] == 3 << 30
+    api = Api(facts["web"], 3, facts["user"], facts["password"])
+    wait_for(lambda: is_there(api, "hello"), 120, "the DAG in Airflow")
+    api.unpause("hello")
+    run_id = api.trigger("hello")
+    assert api.wait_run("hello", run_id, timeout=120) == "success"
+    (task,) = api.task_instances("hello", run_id)
+    assert found["hybrid"]["Id"].startswith(task["hostname"])
