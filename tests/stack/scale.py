@@ -37,7 +37,8 @@ from tradewind.local.versions import VERSIONS
 SLOTS = 5
 QUIET = 5.0
 """Seconds without intake before a worker is ended: a quarter of what is usual, so that a mistake shows sooner."""
-SIZES = (3, 12, 16, 20, 100)
+SIZES = (3, 8, 11, 14, 100)
+MOST = 3
 PICTURE = Path(__file__).parents[2] / "docs/pictures/workers.svg"
 HEAD = (
     "| cycle | tasks | workers at most | late tasks | they came | workers paused then "
@@ -247,14 +248,14 @@ def counted(said: str, pattern: str) -> int:
 def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
     """Go up by a burst and down again, with tasks that come late at a random moment of the way down."""
     began, first, told = time.monotonic(), len(stack.samples), len(stack.talk)
-    size, late = rng.choice((12, 16, 20)), 3
-    run_id = stack.burst(rng, size, 1, 6)
+    size, late = rng.choice(SIZES[1:4]), SIZES[0]
+    run_id = stack.burst(rng, size, 1, 5)
     stack.api.wait_run(f"burst_{size}", run_id, timeout=300)
     problems = stack.problems(size, run_id)
     after = rng.uniform(0, STEADY + QUIET + 4)
     time.sleep(after)
     paused = len(stack.draining)
-    late_id = stack.burst(rng, late, 1, 12)
+    late_id = stack.burst(rng, late, 1, 9)
     stack.api.wait_run(f"burst_{late}", late_id, timeout=300)
     problems += stack.problems(late, late_id)
     try:
@@ -285,10 +286,10 @@ def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
 
 def cycles(seed: int, count: int, airflow: str) -> int:
     """Go up and down so often, print a row for each, and return how many went wrong."""
-    head = f"up to 4 workers of {SLOTS} tasks and down to one, {count} times (seed {seed}, Airflow {airflow})"
+    head = f"up to {MOST} workers of {SLOTS} tasks and down to one, {count} times (seed {seed}, Airflow {airflow})"
     print(f"### {head}\n\n{HEAD}", flush=True)
     rng, bad, tasks, ended = random.Random(seed), 0, 0, 0
-    with open_stack(airflow, 4, QUIET) as stack:
+    with open_stack(airflow, MOST, QUIET) as stack:
         for number in range(1, count + 1):
             outcome = cycle(stack, rng, number)
             bad += bool(outcome.problems)

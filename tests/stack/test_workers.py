@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scale.Stack]:
     stack_arguments("3.3.1")  # skips where there is no Docker
     monkeypatch.setenv("TRADEWIND_SCALE_IN_SECONDS", str(scale.QUIET))
-    with closing(scale.Stack(tmp_path, "3.3.1", 3)) as stack:
+    with closing(scale.Stack(tmp_path, "3.3.1", scale.MOST)) as stack:
         yield stack
 
 
@@ -35,8 +35,8 @@ def test_workers_come_and_go_and_no_task_is_ended(scaled: scale.Stack) -> None:
     outcome = scale.cycle(scaled, random.Random(), 1)
 
     assert outcome.problems == []
-    assert outcome.most == 3
-    assert outcome.ended >= 2
+    assert outcome.most > 1
+    assert outcome.ended >= 1
     folder = scaled.state.logs
     assert len(list(folder.glob("worker-*.log"))) == outcome.ended
     assert (

@@ -171,7 +171,6 @@ def _slots(chosen: EnvironmentClass, options: Mapping[str, str]) -> int:
         return chosen.slots
     most, comma, least = given.partition(",")
     if not comma or not most.strip().isdigit() or not least.strip().isdigit() or not 0 < int(most) >= int(least):
-        raise InvalidInput(
-            f"celery.worker_autoscale={given} is not what Celery takes: write MOST,LEAST, like {chosen.slots},2"
-        )
+        usual = f"{chosen.slots},{chosen.slots}"
+        raise InvalidInput(f"celery.worker_autoscale={given} is not what Celery takes: write MOST,LEAST, like {usual}")
     return int(most)

@@ -46,7 +46,11 @@ def offered() -> dict[str, str]:
     fast = settings.option_variables(
         {
             "core.parallelism": os.environ.get("TRADEWIND_PARALLELISM", "32"),
-            "celery.worker_autoscale": f"{slots},2",
+            # As many processes as tasks, always, as on MWAA by default. Where Celery is let to end processes by itself,
+            # it ends some on a busy machine that were just given a task.
+            "celery.worker_autoscale": f"{slots},{slots}",
+            # Seconds until a process that is starting is given up: on a busy machine the usual 4 are too few.
+            "celery.extra_celery_config": '{"worker_proc_alive_timeout": 60}',
             "dag_processor.refresh_interval": "2",
             "dag_processor.bundle_refresh_check_interval": "2",
         }
