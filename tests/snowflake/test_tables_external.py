@@ -379,5 +379,8 @@ def test_a_dry_run_tells_all_and_changes_nothing(
 
     assert plan["plan"].startswith(f"COPY from {landing} into")
     assert [text.split()[0] for text in plan["statements"]] == ["CREATE", "CREATE", "SELECT", "COPY"]
+    sqlglot = pytest.importorskip("sqlglot")
+    kinds = [type(sqlglot.parse_one(text, read="snowflake")).__name__ for text in plan["statements"]]
+    assert kinds == ["Create", "Create", "Select", "Copy"]
     assert any(right.startswith("USAGE on integration lake") for right in plan["rights"])
     assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(0,)]

@@ -23,7 +23,7 @@ _COPY = re.compile(
     \s*;?\s*""",
     re.I | re.S | re.X,
 )
-_OPTION = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'|\(\)|[\w]+)")
+_OPTION = re.compile(r"(\w+)\s*=\s*\(?('(?:[^'\\]|\\.)*'|\)|[\w]+)\)?")
 _FIELD = re.compile(r'\$1:"((?:[^"]|"")*)"::(\w+(?:\([\d,]+\))?)')
 _PART = re.compile(r'"((?:[^"]|"")*)"|([\w$]+)')
 _ADVICE = (

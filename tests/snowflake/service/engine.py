@@ -15,7 +15,7 @@ import sqlglot
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from tests.snowflake.service import copying, looking, special, temporary
+from tests.snowflake.service import copying, looking, special, temporary, unloading
 from tests.snowflake.service.external import OUTSIDE, Failed
 from tests.snowflake.service.journal import CANCELLED, Journal, Query
 from tests.snowflake.service.logins import Session
@@ -372,6 +372,8 @@ def _outside(connection: Any, sql: str) -> str | None:
         return copying.answer(found, names) if found else "SELECT 'Statement executed successfully.' AS \"status\""
     if (found := looking.look(connection, sql)) is not None:
         return copying.answer(found, [f"C{at}" for at in range(1, len(found[0]) + 1)] if found else ["C1"])
+    if (found := unloading.unload(connection, sql)) is not None:
+        return copying.answer(found, unloading.ANSWER)
     return None
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
-from tradewind.operators.files.heads import FileHead, Unfit
 from tradewind.operators.formats.csv.records import Block, CsvInput, blocks
 from tradewind.operators.formats.csv.rewriting import rewritten
 from tradewind.operators.plan import Right
@@ -22,10 +21,7 @@ from tradewind.operators.progress import Progress
 from tradewind.operators.tables.load import Merged, TableLoad
 from tradewind.operators.types import Arrays
 from tradewind.snowflake.catalog import Table, existing_table, find_table, full_name
-from tradewind.snowflake.checking import Loaded
 from tradewind.snowflake.copying import Upload, copy_files, copy_statements, transforms
-from tradewind.snowflake.creating import planned_table
-from tradewind.snowflake.external import ExternalLoad, find_batches
 from tradewind.snowflake.ledger import Ledger, LoadedMeanwhile
 from tradewind.snowflake.merging import append_statement, merge, merge_statements, stage_statement
 from tradewind.snowflake.names import TableName
@@ -35,6 +31,9 @@ from tradewind.snowflake.stages import ExternalStage
 from tradewind.snowflake.staging import BLOCK, Stage, StagedFile
 
 if TYPE_CHECKING:
+    from tradewind.operators.files.heads import FileHead
+    from tradewind.snowflake.checking import Loaded
+    from tradewind.snowflake.external import ExternalLoad
     from tradewind.snowflake.session import SnowflakeSession
 
 log = logging.getLogger(__name__)
@@ -130,6 +129,8 @@ class Load(TableLoad[Table]):
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
+        from tradewind.snowflake.creating import planned_table
+
         statement, table = planned_table(self.name, parts, self._request.key)
         self._look_outside(table)
         return statement, table
@@ -138,6 +139,9 @@ class Load(TableLoad[Table]):
         """See whether the service can read the source's objects by itself."""
         if not self._external:
             return
+        from tradewind.operators.files.heads import Unfit
+        from tradewind.snowflake.external import ExternalLoad, find_batches
+
         self._joined = None
 
         def join(head: FileHead, names: tuple[str, ...]) -> None:
@@ -221,6 +225,8 @@ class Load(TableLoad[Table]):
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
+        from tradewind.snowflake.checking import Loaded
+
         return Loaded(self._session, table, self._request.key)
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:

@@ -15,9 +15,7 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
-from tradewind.operators.files.heads import Unfit
 from tradewind.operators.templates import templated
-from tradewind.snowflake.catalog import full_name
 from tradewind.snowflake.names import TableName, literal, quoted
 
 if TYPE_CHECKING:
@@ -79,6 +77,8 @@ class ExternalStage:
         :raises InvalidArgument: where the stage does not lead there
         :raises Unfit: where no single stage could
         """
+        from tradewind.snowflake.catalog import full_name
+
         if self.stage is not None and not _SCHEME.match(self.stage):
             name = full_name(session, _parsed(self.stage.removeprefix("@"), "stage"))
             found = FoundStage(name, _location(session, name))
@@ -134,6 +134,8 @@ def _parsed(text: str, argument: str) -> TableName:
 def _folder(urls: Sequence[str]) -> str:
     """Return the folder that all objects have in common."""
     if len({url.split("/", 3)[2] for url in urls}) > 1:
+        from tradewind.operators.files.heads import Unfit
+
         raise Unfit("the objects lie in several buckets, to which no single stage leads")
     return commonprefix(list(urls)).rpartition("/")[0] + "/"
 

@@ -110,12 +110,9 @@ class SnowflakeReading(RowsReading):
 
     def _columns(self, session: SnowflakeSession) -> tuple[tuple[str, ...], tuple[ColumnType, ...]]:
         """Ask for the columns of the result; nothing is run for it."""
-        described = session.columns(self._sql, self._parameters)
-        names = tuple(str(column[0]) for column in described)
-        if len(set(names)) < len(names):
-            raise InvalidArgument(f"{self._name}: two columns have one name: {', '.join(names)}")
+        names, types = result_columns(session, self._name, self._sql, self._parameters)
         types = tuple(
-            ColumnType("json") if column[0] in self._json else result_type(column, self._name) for column in described
+            ColumnType("json") if name in self._json else kind for name, kind in zip(names, types, strict=True)
         )
         return names, types
 
@@ -156,6 +153,24 @@ class SnowflakeReading(RowsReading):
                 file.write(write(_as_declared(batch, columns, count)))
                 count += batch.num_rows
         return count
+
+
+def result_columns(
+    session: SnowflakeSession, name: str, sql: str, parameters: Parameters
+) -> tuple[tuple[str, ...], tuple[ColumnType, ...]]:
+    """Ask which columns a query gives, and of which types; it is not run.
+
+    :param session: the connection
+    :param name: what is read, for messages
+    :param sql: the query
+    :param parameters: values to bind
+    :raises InvalidArgument: where two have one name, or one is of a type that does not travel
+    """
+    described = session.columns(sql, parameters)
+    names = tuple(str(column[0]) for column in described)
+    if len(set(names)) < len(names):
+        raise InvalidArgument(f"{name}: two columns have one name: {', '.join(names)}")
+    return names, tuple(result_type(column, name) for column in described)
 
 
 def table_reading(

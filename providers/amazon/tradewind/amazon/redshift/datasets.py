@@ -8,28 +8,22 @@ deleted then.
 from __future__ import annotations
 
 import json
-import logging
-import re
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tradewind.amazon.redshift.quoting import option
 from tradewind.amazon.s3.locations import parse_s3_url
-from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, Superseded, TradewindError
+from tradewind.hooks.errors import DataError, InvalidArgument, NotFound, Superseded
 from tradewind.hooks.libpq.names import listed
+from tradewind.operators.files.datasets import OwnFolder
 
 if TYPE_CHECKING:
     from tradewind.amazon.s3.hooks import S3Hook
 
-log = logging.getLogger(__name__)
-
 Format = Literal["parquet", "csv", "json"]
 MANIFEST = "_manifest.json"
 
-_TOKEN = 16
-_OWN = re.compile(rf"[0-9a-f]{{{_TOKEN}}}-\d+-[0-9a-f]{{8}}/")
 _COMPRESSIONS = {None: "", "gzip": " GZIP", "zstd": " ZSTD", "bz2": " BZIP2"}
 _LEAST_MB, _MOST_MB = 5.0, 6348.0
 
@@ -100,12 +94,14 @@ class Dataset:
     """
 
     def __init__(self, hook: S3Hook, folder: str, token: str, number: int) -> None:
+        from tradewind.amazon.s3.storage import S3Storage
+
         self._hook = hook
-        self._folder = folder
         self._token = token
         self._published = False
         self.manifest = f"{folder}{MANIFEST}"
-        self.own = f"{folder}{token[:_TOKEN]}-{number}-{secrets.token_hex(4)}/"
+        self._place = OwnFolder(S3Storage(hook), folder, token, number)
+        self.own = self._place.url
 
     def done(self) -> dict[str, Any] | None:
         """Return what an earlier try of the same work has finished, None where none has."""
@@ -125,7 +121,7 @@ class Dataset:
         counted = int(written["meta"]["record_count"])
         if counted != rows:
             raise DataError(f"UNLOAD wrote {rows:,} rows, its manifest tells of {counted:,}: {url}")
-        sizes = {found.url: found.size for found in self._hook.list_objects(*parse_s3_url(self.own))}
+        sizes = {found.url: found.size for found in self._place.files()}
         for entry in written["entries"]:
             if entry["url"] not in sizes:
                 raise Superseded(f"{entry['url']} is gone: another try of the same work has taken over")
@@ -134,35 +130,13 @@ class Dataset:
         written["author"] = {"name": "tradewind", "token": self._token, "folder": self.own}
         self._published = True  # from here on it may be seen, whatever becomes of the answer
         self._hook.put(*parse_s3_url(self.manifest), json.dumps(written), content_type="application/json")
-        self._delete_others()
+        self._place.remove_others()
         return _told(written, self.manifest)
 
     def abandon(self) -> None:
         """Delete what this try has written, unless it may be seen; never raises."""
-        if self._published:
-            return
-        try:
-            self._hook.delete_prefix(*parse_s3_url(self.own))
-        except TradewindError as error:
-            log.warning("objects are left in %s, the next set deletes them: %s", self.own, error)
-
-    def _delete_others(self) -> None:
-        try:
-            self._delete_sets()
-        except TradewindError as error:
-            log.warning("objects of earlier sets are left in %s: %s", self._folder, error)
-
-    def _delete_sets(self) -> None:
-        bucket, prefix = parse_s3_url(self._folder)
-        own = parse_s3_url(self.own).key
-        keys = [
-            found.key
-            for found in self._hook.list_objects(bucket, prefix)
-            if _OWN.match(found.key[len(prefix) :]) and not found.key.startswith(own)
-        ]
-        if keys:
-            self._hook.delete(bucket, keys)
-            log.info("deleted %s objects of earlier sets in %s", f"{len(keys):,}", self._folder)
+        if not self._published:
+            self._place.remove()
 
     def _read(self, url: str) -> dict[str, Any] | None:
         try:
