@@ -248,7 +248,7 @@ def counted(said: str, pattern: str) -> int:
 def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
     """Go up by a burst and down again, with tasks that come late at a random moment of the way down."""
     began, first, told = time.monotonic(), len(stack.samples), len(stack.talk)
-    size, late = rng.choice(SIZES[1:4]), SIZES[0]
+    size, late = rng.choice(SIZES[1:4]), rng.choice(SIZES[:2])
     run_id = stack.burst(rng, size, 1, 5)
     stack.api.wait_run(f"burst_{size}", run_id, timeout=300)
     problems = stack.problems(size, run_id)

@@ -54,7 +54,7 @@ class Workers(Protocol):
         """Return the load of the environment."""
 
     def present(self) -> list[Worker]:
-        """Return the workers that run or are about to, the oldest first."""
+        """Return the workers, the oldest first."""
 
     def add(self, count: int) -> None:
         """Start so many more."""

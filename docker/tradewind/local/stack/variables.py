@@ -49,8 +49,10 @@ def offered() -> dict[str, str]:
             # As many processes as tasks, always, as on MWAA by default. Where Celery is let to end processes by itself,
             # it ends some on a busy machine that were just given a task.
             "celery.worker_autoscale": f"{slots},{slots}",
-            # Seconds until a process that is starting is given up: on a busy machine the usual 4 are too few.
+            # On a busy machine the usual 4 s for a process to start are too few, and so is 1 s to send a task, after
+            # which Airflow takes it for failed.
             "celery.extra_celery_config": '{"worker_proc_alive_timeout": 60}',
+            "celery.operation_timeout": "15",
             "dag_processor.refresh_interval": "2",
             "dag_processor.bundle_refresh_check_interval": "2",
         }

@@ -42,8 +42,8 @@ class Containers:
         return Load(**self._channel.ask("load"))
 
     def present(self) -> list[Worker]:
-        """Return the workers that run or are about to, the oldest first."""
-        found = [each for each in self._all() if each.running and each.id not in self.ended]
+        """Return the workers, the oldest first; one that ended by itself too, for another takes its place."""
+        found = [each for each in self._all() if each.id not in self.ended]
         return [Worker(each.id, each.healthy) for each in reversed(found)]
 
     def add(self, count: int) -> None:
@@ -54,6 +54,8 @@ class Containers:
     def replace(self, found: Found) -> None:
         """Put another in the place of one that ended by itself."""
         with self._lock:
+            if any(each.id == found.id and each.running for each in self._all()):
+                return  # Compose started it again, when it was to start others
             self._keep(found.id[:12], compose.logs(found.id, LOG_LINES))
             compose.docker("rm", "--force", "--volumes", found.id)
             self._compose.up(SERVICE, scale=len(self._all()) + 1)
