@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.ends import ALL
+from tests.conformance.ends import KINDS
 from tests.conformance.pairs import Pair
 from tests.stage import Stage
 
@@ -26,13 +26,13 @@ def pair(
     """Make both ends of one test."""
     kinds, name = request.param, f"t{secrets.token_hex(6)}"
     stage: Stage = request.getfixturevalue("redshift_stage") if "redshift" in kinds else full_stage
-    if "snowflake" in kinds:
+    if any(kind.startswith("snowflake") for kind in kinds):
         server = request.getfixturevalue("snowflake_server")
         server.faults()
         stage = replace(stage, snowflake=server, snowflake_database=SNOWFLAKE)
     for variable, value in stage.connections().items():
         connection(variable.removeprefix("AIRFLOW_CONN_"), value)
-    source, target = (ALL[kind](stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
+    source, target = (KINDS[kind](stage, f"{name}_{side}") for kind, side in zip(kinds, "ab", strict=True))
     source.make()
     target.make()
     yield Pair(source, target, context)

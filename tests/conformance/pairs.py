@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.conformance.end import End
-from tests.conformance.ends import ALL
+from tests.conformance.ends import ALL, DIRECT, KINDS
 
-PAIRS = [(source, target) for source in ALL for target in ALL]
+PAIRS = [*((source, target) for source in ALL for target in ALL), *DIRECT]
 if sampled := os.environ.get("TRADEWIND_PAIRS"):  # so many of them, drawn by TRADEWIND_SEED
     PAIRS = sorted(Random(os.environ["TRADEWIND_SEED"]).sample(PAIRS, int(sampled)), key=PAIRS.index)
-TABLES = [(source, target) for source, target in PAIRS if ALL[target].keeps_ledger]
+TABLES = [(source, target) for source, target in PAIRS if KINDS[target].keeps_ledger]
 
 
 @dataclass

@@ -118,6 +118,15 @@ class Snowflake(Table):
         )
 
 
+class StagedSnowflake(Snowflake):
+    """A table in Snowflake that reads objects of S3 by itself, through a stage."""
+
+    kind = "snowflakestage"
+
+    def target(self) -> Target:
+        return SnowflakeTable(self.name, conn_id=LODGE, stage=f"s3://{self.stage.bucket}/")
+
+
 def _plain(row: Row) -> Row:
     """Give numbers and moments the types that the others' drivers give them."""
     seen = None if row.seen is None else row.seen.astimezone(dt.UTC)

@@ -11,7 +11,7 @@ from tests.conformance.end import End
 from tests.conformance.files import S3Csv
 from tests.conformance.redshift import Redshift
 from tests.conformance.rows import Row
-from tests.conformance.snowflake import Snowflake
+from tests.conformance.snowflake import Snowflake, StagedSnowflake
 from tests.redshift.fix_standin import CLUSTER
 from tests.stage import LAKE
 from tradewind.amazon.s3.files import S3File
@@ -143,5 +143,11 @@ class LeftSnowflake(Snowflake):
         return [*left, *(f"stage {name}" for name in self.server.stages()), *super().left()]
 
 
+class LeftStagedSnowflake(StagedSnowflake, LeftSnowflake):
+    """The same, where the service reads the source by itself."""
+
+
 WAREHOUSES: dict[str, type[End]] = {end.kind: end for end in (Redshift, RedshiftByApi, LeftSnowflake)}
-ENDS: dict[str, type[End]] = {**ends.ENDS, S3Set.kind: S3Set, S3Many.kind: S3Many, **WAREHOUSES}
+DIRECT: dict[str, type[End]] = {LeftStagedSnowflake.kind: LeftStagedSnowflake}
+"""Warehouses that read files of S3 by themselves."""
+ENDS: dict[str, type[End]] = {**ends.ENDS, S3Set.kind: S3Set, S3Many.kind: S3Many, **WAREHOUSES, **DIRECT}

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.conformance import ends
 from tests.conformance.rows import Row, plain
 from tests.conformance.tables import Table
-from tests.proofs.ends import ENDS, WAREHOUSES, S3Many, S3Set
+from tests.proofs.ends import DIRECT, ENDS, WAREHOUSES, S3Many, S3Set
 from tests.proofs.job import Running, Try, pair_name, pair_of
 from tests.proofs.kill import MARGIN
 from tests.proofs.scenes import processes
@@ -104,7 +104,7 @@ class Cell:
         can = {"process", "twin"} | ({"database"} if tables else set()) | ({"s3"} if files else set())
         can |= {"restart"} if kinds & RESTARTED else set()
         sets = isinstance(self.target, S3Set) or isinstance(self.source, S3Many)
-        cycle = FILES_CYCLE if sets or kinds & set(WAREHOUSES) else CYCLE
+        cycle = FILES_CYCLE if sets or kinds & {*WAREHOUSES, *DIRECT} else CYCLE
         return itertools.cycle(kind for kind in cycle if kind in can)
 
     def close(self) -> None:
@@ -301,4 +301,5 @@ MANY = cells([S3Many.kind], [kind for kind, end in ends.ENDS.items() if end.keep
 HOUSES = [
     *(name for house in WAREHOUSES for name in cells(list(ends.ENDS), [house])),
     *(name for house in WAREHOUSES for name in cells([house], [*ends.ENDS, *WAREHOUSES])),
+    *cells(["s3csv", S3Many.kind], list(DIRECT)),
 ]

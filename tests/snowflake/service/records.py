@@ -15,9 +15,23 @@ if TYPE_CHECKING:
 Row = list["str | None"]
 
 
-def unpacked(data: bytes, options: Mapping[str, str]) -> bytes:
-    """Return a file's bytes as they were before they were compressed."""
+def unpacked(data: bytes, options: Mapping[str, str], name: str) -> bytes:
+    """Return a file's bytes as they were before they were compressed.
+
+    :raises Failed: where they are no such
+    """
     kind = options.get("COMPRESSION", "AUTO")
+    try:
+        return _unpacked(data, kind)
+    except (OSError, EOFError, ValueError) as error:
+        message = (
+            f"Invalid data encountered during decompression for file: '{name}',compression type used: '{kind}', "
+            f"cause: '{error}'"
+        )
+        raise Failed("100096", "22000", message) from None
+
+
+def _unpacked(data: bytes, kind: str) -> bytes:
     if kind == "ZSTD":
         import pyarrow as pa
 
@@ -48,7 +62,7 @@ def rows_of(
     """
     delimiter, end = options.get("FIELD_DELIMITER", ","), options.get("RECORD_DELIMITER", "\n")
     try:
-        text = unpacked(data, options).decode()
+        text = unpacked(data, options, name).decode()
     except UnicodeDecodeError as error:
         raise Failed(
             "100144",

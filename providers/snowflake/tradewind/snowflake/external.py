@@ -303,7 +303,7 @@ def _located(batch: Batch) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        found = re.search(r"File '([^']*)'", str(error))
+        found = re.search(r"[Ff]ile:? '([^']*)'", str(error))
         name = found[1].lstrip("/") if found else ""
         head = next((head for head in batch.heads if name and head.file.url.endswith(name)), None)
         if head is None:
