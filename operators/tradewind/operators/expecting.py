@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.statements import Rules
+
+if TYPE_CHECKING:
+    from tradewind.operators.statements import Rules
 
 Of = Literal["load", "table"]
 """Which rows are looked at: those of this load, or all of the target."""

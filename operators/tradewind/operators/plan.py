@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.progress import megabytes
@@ -13,8 +13,7 @@ from tradewind.operators.templates import templated
 FILES_TOLD = 100
 
 
-@dataclass(frozen=True)
-class Right:
+class Right(NamedTuple):
     """A right that a copy needs.
 
     :param what: the right, as the service calls it: ``INSERT``, ``s3:PutObject``

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from tradewind.hooks.errors import DataError, InvalidArgument
 from tradewind.hooks.nearest import nearest
-from tradewind.operators.casts import Cast
 from tradewind.operators.names import shown
 from tradewind.operators.templates import templated
+
+if TYPE_CHECKING:
+    from tradewind.operators.casts import Cast
 
 
 class Marker(Enum):
@@ -198,7 +200,11 @@ def _output(name: object, to: object) -> Output:
             raise InvalidArgument(
                 f"columns must be names to names, as {{'dep_time': 'departure'}}, not {name!r}: {to!r}"
             )
-    return Output(field.name, str(name), None if field.type is None else Cast.parse(field.type))
+    if field.type is None:
+        return Output(field.name, str(name))
+    from tradewind.operators.casts import Cast
+
+    return Output(field.name, str(name), Cast.parse(field.type))
 
 
 def _constant(name: object, value: object) -> Output:

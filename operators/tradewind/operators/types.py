@@ -21,8 +21,7 @@ array                           as the target asks: ``{a,b}`` as PostgreSQL writ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 TypeKind = Literal[
     "boolean",
@@ -54,8 +53,7 @@ _NUMBERS: tuple[TypeKind, ...] = ("smallint", "integer", "bigint", "decimal", "d
 _INTEGER_DIGITS: dict[TypeKind, int] = {"smallint": 5, "integer": 10, "bigint": 19}
 
 
-@dataclass(frozen=True)
-class ColumnType:
+class ColumnType(NamedTuple):
     """The type of a column.
 
     :param kind: which one

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tradewind.hooks.errors import InvalidArgument
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\W\d][\w$]*))\s*(\.|$)')
 
 
-@dataclass(frozen=True)
-class TableName:
+class TableName(NamedTuple):
     """The name of a table.
 
     :param table: the table

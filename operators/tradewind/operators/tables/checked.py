@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.names import shown
-from tradewind.operators.statements import Rules
 from tradewind.operators.tables.columns import Table, find_column
+
+if TYPE_CHECKING:
+    from tradewind.operators.statements import Rules
 
 T = TypeVar("T", bound=Table)
 

@@ -6,23 +6,20 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tradewind.hooks.errors import DataError, NotFound
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.expecting import CheckedTable, Expectation, verify
-from tradewind.operators.formats.csv.places import in_column, in_records
 from tradewind.operators.formats.csv.records import CsvInput, open_csv
-from tradewind.operators.plan import Plan, Right
 from tradewind.operators.progress import Progress
 from tradewind.operators.tables.columns import Table, check_key, in_order_of_fields, match_columns
 from tradewind.operators.tables.ledger import Ledger, copy_token, reload_token
-from tradewind.operators.tables.load_plan import LoadPlan
 from tradewind.operators.tables.rejects import Rejects
 from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
+    from tradewind.operators.plan import Plan, Right
     from tradewind.operators.tables.checked import LoadedTable
 
 log = logging.getLogger(__name__)
@@ -30,8 +27,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Table)
 
 
-@dataclass(frozen=True)
-class Merged:
+class Merged(NamedTuple):
     """What a merge did, in rows."""
 
     inserted: int
@@ -118,6 +114,8 @@ class TableLoad(ABC, Generic[T]):
 
         :raises TradewindError: what it would raise before its first row
         """
+        from tradewind.operators.tables.load_plan import LoadPlan
+
         self.begin_plan()
         try:
             return LoadPlan(self, self._ledger, self._reading, self._request).made()
@@ -363,6 +361,8 @@ class TableLoad(ABC, Generic[T]):
                 try:
                     rows += self.load_part(part, source, table, found, staged=staged)
                 except DataError as error:
+                    from tradewind.operators.formats.csv.places import in_column, in_records
+
                     raise in_records(in_column(error, part), part) from error.__cause__
         return rows, columns
 

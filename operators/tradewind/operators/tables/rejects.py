@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tradewind.hooks.errors import DataError, InvalidArgument
-from tradewind.operators.formats.csv.places import numbered
 from tradewind.operators.formats.csv.records import Block, CsvInput, Scanner, blocks
 
 if TYPE_CHECKING:
@@ -177,6 +176,8 @@ class TolerantLoad:
             told = self._server.located(error, block.line)
             reason = self._server.reason(told)
             if self._unit == "record":
+                from tradewind.operators.formats.csv.places import numbered
+
                 told = numbered(told, self.rows + self._set_aside + 1)
             self._set_aside += 1
             self._rejects.add(self._source.name, records[0], told, reason)

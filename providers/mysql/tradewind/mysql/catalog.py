@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.hooks.nearest import nearest
@@ -21,8 +20,7 @@ _LONG = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     :param name: its name
@@ -67,8 +65,7 @@ class Column:
         return self.type in _LONG
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table that is there.
 
     :param name: its name, with its database

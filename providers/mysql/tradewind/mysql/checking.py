@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.mysql.catalog import Table
 from tradewind.mysql.names import TableName, quoted
-from tradewind.operators.statements import Rules
 from tradewind.operators.tables.checked import LoadedTable
 
 if TYPE_CHECKING:
     from tradewind.mysql.session import MySqlSession
+    from tradewind.operators.statements import Rules
 
 
 class Loaded(LoadedTable[Table]):

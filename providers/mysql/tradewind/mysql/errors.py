@@ -17,7 +17,6 @@ from tradewind.hooks.errors import (
     TradewindError,
     TransientError,
 )
-from tradewind.operators.statements import summary
 
 
 class QueryCancelled(TransientError):
@@ -213,6 +212,8 @@ def _text(error: Exception) -> str:
         return "the connection is closed"
     text = str(error.args[-1]) if error.args else type(error).__name__
     if match := _NEAR.search(text):
+        from tradewind.operators.statements import summary
+
         # The server quotes up to 80 characters of SQL, in which the bound values stand.
         shown = summary(match["sql"], 60, "mysql") or "the end"
         text = f"syntax error near {shown}, in line {match['line']} of the statement"

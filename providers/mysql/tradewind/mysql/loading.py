@@ -12,8 +12,6 @@ from tradewind.hooks.errors import DataError
 from tradewind.mysql.admission import admit, referenced
 from tradewind.mysql.bulk import Bulk, bulk
 from tradewind.mysql.catalog import Table, existing_table, find_table, full_name
-from tradewind.mysql.checking import Loaded
-from tradewind.mysql.creating import ensure_table, planned_table
 from tradewind.mysql.escaped_text import EscapedText
 from tradewind.mysql.faults import located
 from tradewind.mysql.ledger import Ledger
@@ -35,6 +33,7 @@ from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 
 if TYPE_CHECKING:
+    from tradewind.mysql.checking import Loaded
     from tradewind.mysql.session import MySqlSession
 
 # Notes would fill the list of warnings, and a replace deletes without WHERE. A 0 is a 0, and not the next number;
@@ -94,6 +93,8 @@ class Load(TableLoad[Table]):
         """Make the table if that is asked for, which would commit a transaction; then begin one."""
         self.begin_plan()
         if self._request.create:
+            from tradewind.mysql.creating import ensure_table
+
             parts = list(self._reading.parts(arrays=self.arrays()))
             self.created = ensure_table(self._session, self.name, parts, self._request.key)
         self._session.commit()
@@ -135,6 +136,8 @@ class Load(TableLoad[Table]):
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
+        from tradewind.mysql.creating import planned_table
+
         return planned_table(self.name, parts, self._request.key)
 
     def empty_statements(self, table: Table) -> list[str]:
@@ -207,6 +210,8 @@ class Load(TableLoad[Table]):
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
+        from tradewind.mysql.checking import Loaded
+
         return Loaded(self._session, table, self._request.key)
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tradewind.hooks.errors import InvalidArgument
 
@@ -12,8 +12,7 @@ _PART = re.compile(r"\s*(?:`((?:[^`]|``)+)`|([^\W\d][\w$]*))\s*(\.|$)")
 _MOST = 64
 
 
-@dataclass(frozen=True)
-class TableName:
+class TableName(NamedTuple):
     """The name of a table.
 
     :param table: the table

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.mysql.catalog import Column
 from tradewind.mysql.names import quoted
 from tradewind.mysql.values import literal
-from tradewind.operators.casts import Cast
-from tradewind.operators.formats.csv.records import CsvInput
-from tradewind.operators.projection import Output
 from tradewind.operators.types import ColumnType, TypeKind
+
+if TYPE_CHECKING:
+    from tradewind.operators.casts import Cast
+    from tradewind.operators.formats.csv.records import CsvInput
+    from tradewind.operators.projection import Output
 
 # What such a field holds has no zone for sure: nothing is looked for in it, which takes the server as long as the load.
 _WITHOUT_ZONE = frozenset(("timestamp", "date"))
@@ -85,8 +88,7 @@ def _zoned(value: str, otherwise: str, made: str) -> str:
     return f"CASE {' '.join(cases)} ELSE {otherwise} END"
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """What goes into a column.
 
     :param column: the column

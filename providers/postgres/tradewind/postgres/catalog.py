@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.hooks.errors import NotFound
 from tradewind.hooks.libpq.names import TableName
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 _UNEQUAL = frozenset({"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"})
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     :param name: its name
@@ -46,8 +44,7 @@ class Column:
         return self.category in "BDNT" or self.type == "uuid"
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table that is there.
 
     :param name: its name, with its schema

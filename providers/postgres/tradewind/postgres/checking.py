@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName, quoted
-from tradewind.operators.statements import Rules
 from tradewind.operators.tables.checked import LoadedTable
 from tradewind.postgres.catalog import Table
 
 if TYPE_CHECKING:
     from tradewind.hooks.libpq.session import LibpqSession
+    from tradewind.operators.statements import Rules
 
 
 class Loaded(LoadedTable[Table]):

@@ -23,8 +23,6 @@ from tradewind.operators.tables.rejects import Rejects, TolerantLoad
 from tradewind.operators.types import Arrays
 from tradewind.postgres.admission import admit, referenced, refuse_rest
 from tradewind.postgres.catalog import Table, existing_table, find_table
-from tradewind.postgres.checking import Loaded
-from tradewind.postgres.creating import ensure_table, planned_table
 from tradewind.postgres.fields import Fields
 from tradewind.postgres.ledger import Ledger
 from tradewind.postgres.lines import Position, line_in_file
@@ -45,6 +43,7 @@ from tradewind.postgres.streams import Counted
 if TYPE_CHECKING:
     from tradewind.hooks.libpq.session import LibpqSession
     from tradewind.postgres.binary import BinaryWriter
+    from tradewind.postgres.checking import Loaded
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +111,8 @@ class Load(TableLoad[Table]):
         if any(part.types for part in parts):
             self._session.execute("SET LOCAL timezone = 'UTC'")  # typed times without an offset are in UTC
         if self._request.create:
+            from tradewind.postgres.creating import ensure_table
+
             table = ensure_table(self._session, self._name, parts, self._request.key)
         else:
             table = self._found or existing_table(self._session, self._name)
@@ -130,6 +131,8 @@ class Load(TableLoad[Table]):
 
     def planned_table(self, parts: list[Part]) -> tuple[str, Table]:
         """Return the statement that would make the table, and the table."""
+        from tradewind.postgres.creating import planned_table
+
         return planned_table(self._name, parts, self._request.key)
 
     def empty_statements(self, table: Table) -> list[str]:
@@ -218,6 +221,8 @@ class Load(TableLoad[Table]):
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
+        from tradewind.postgres.checking import Loaded
+
         return Loaded(self._session, table, self._request.key)
 
     def load_part(self, part: Part, source: CsvInput, table: Table, columns: tuple[str, ...], *, staged: bool) -> int:

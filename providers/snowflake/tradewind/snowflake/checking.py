@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.statements import Rules
 from tradewind.operators.tables.checked import LoadedTable
 from tradewind.snowflake.catalog import Table
 from tradewind.snowflake.names import TableName, quoted
 
 if TYPE_CHECKING:
+    from tradewind.operators.statements import Rules
     from tradewind.snowflake.session import SnowflakeSession
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
@@ -366,8 +367,7 @@ def first_record_end(data: bytes, dialect: CsvDialect, *, at_end: bool) -> int:
     return 0  # a CR at the very end: an LF may follow
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Whole records of a file.
 
     :param data: their bytes

@@ -6,8 +6,7 @@ Redshift Database Developer Guide.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.hooks.libpq.names import TableName
@@ -28,8 +27,7 @@ _KIND = "SELECT table_type FROM svv_tables WHERE lower(table_name) = lower(%s) A
 _LENGTHS = ("character varying", "character", "binary varying")
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table.
 
     :param name: its name
@@ -49,8 +47,7 @@ class Column:
         return self.base not in ("super", "geometry", "geography", "hllsketch")
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table that is there.
 
     :param name: its name, with its schema

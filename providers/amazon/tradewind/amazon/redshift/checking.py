@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from tradewind.amazon.redshift.catalog import Table
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName, quoted
-from tradewind.operators.statements import Rules
 from tradewind.operators.tables.checked import LoadedTable
 
 if TYPE_CHECKING:
     from tradewind.amazon.redshift.sessions import Session
+    from tradewind.operators.statements import Rules
 
 
 class Loaded(LoadedTable[Table]):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.amazon.redshift.quoting import authorization, option
 from tradewind.hooks.libpq.names import listed
-from tradewind.operators.files.storage import StoredFile
-from tradewind.operators.formats.csv.records import CsvInput
+
+if TYPE_CHECKING:
+    from tradewind.operators.files.storage import StoredFile
+    from tradewind.operators.formats.csv.records import CsvInput
 
 COMPRESSIONS = {None: "", "gzip": " GZIP", "zstd": " ZSTD", "bz2": " BZIP2"}
 """How an object may be compressed, and the key word that says so."""
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """An object that COPY can load as it is.
 
     :param file: the object, as it was found
@@ -35,8 +36,7 @@ class Head:
     whole: bool = False
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """Objects that one COPY loads.
 
     :param files: the objects

@@ -7,8 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tradewind.amazon.redshift.catalog import Table, admit, existing_table, find_table, full_name, holds, may_create
 from tradewind.amazon.redshift.column_types import REFUSED
@@ -19,8 +18,6 @@ from tradewind.amazon.redshift.merging import STAGE, append_statement, merge, me
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.ends import CopyRequest, CopyResult, Mode, Part, Reading
-from tradewind.operators.files.heads import refuse_changed
-from tradewind.operators.files.manifests import Manifest
 from tradewind.operators.formats.csv.records import CsvInput
 from tradewind.operators.plan import Right
 from tradewind.operators.progress import Progress
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from tradewind.amazon.redshift.sessions import Session
     from tradewind.amazon.redshift.staging import Staging
     from tradewind.hooks.libpq.names import TableName
+    from tradewind.operators.files.manifests import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +42,7 @@ _NEEDED: dict[Mode, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Loader:
+class Loader(NamedTuple):
     """How a table is loaded.
 
     :param staging: where objects lie for the time of the load
@@ -254,6 +251,7 @@ class Load(TableLoad[Table]):
             raise self._told(error) from error
         rows = int(self._session.query("SELECT pg_last_copy_count()")[0][0])
         if self._staged is None:
+            from tradewind.operators.files.heads import refuse_changed
             from tradewind.operators.files.reading import FileReading
 
             assert isinstance(self._reading, FileReading)  # noqa: S101 (told to mypy)
