@@ -14,6 +14,7 @@ import pytest
 from tests.fix_snowflake import SnowflakeDatabase
 from tradewind.hooks.errors import Superseded, TransientError
 from tradewind.operators.copy import CopyOperator
+from tradewind.operators.expectations import NotNull
 from tradewind.operators.local_files import LocalFile
 from tradewind.snowflake.copying import copy_files
 from tradewind.snowflake.ledger import Ledger
@@ -183,6 +184,30 @@ def test_a_try_whose_transaction_somebody_has_ended_says_so(
 
     assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(0,)]
     assert snowflake_database.query("SELECT COUNT(*) FROM tradewind_ledger WHERE loaded_at IS NOT NULL") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"mode": "merge", "key": "id"}, {"expect": [NotNull("id", of="load")]}],
+    ids=["merge", "append"],
+)
+def test_a_try_whose_staged_rows_are_gone_commits_nothing(
+    make_try: Try, snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]
+) -> None:
+    def copy(session: SnowflakeSession, *given: Any, **named: Any) -> int:
+        rows = copy_files(session, *given, **named)
+        [(number,)] = session.query("SELECT CURRENT_TRANSACTION()")
+        session.query(f"SELECT SYSTEM$ABORT_TRANSACTION({number})")
+        return rows
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tradewind.snowflake.loading.copy_files", copy)
+        with pytest.raises(Superseded, match="0 of 2 staged rows are there"):
+            make_try(1, **arguments)
+
+    assert snowflake_database.query("SELECT COUNT(*) FROM tradewind_ledger WHERE loaded_at IS NOT NULL") == [(0,)]
+    assert make_try(2, **arguments)["rows"] == 2
+    assert snowflake_database.query("SELECT COUNT(*) FROM t") == [(2,)]
 
 
 def test_old_entries_are_forgotten(make_try: Try, snowflake_database: SnowflakeDatabase) -> None:

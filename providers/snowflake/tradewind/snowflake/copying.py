@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,18 @@ def copy_statements(upload: Upload, stage: Stage, table: TableName, *, numbered:
         )
 
 
-def copy_files(session: SnowflakeSession, upload: Upload, stage: Stage, table: TableName, *, numbered: bool) -> int:
+def copy_files(
+    session: SnowflakeSession,
+    upload: Upload,
+    stage: Stage,
+    table: TableName,
+    *,
+    numbered: bool,
+    begun: Callable[[], None] = lambda: None,
+) -> int:
     """Load a part.
 
+    :param begun: called after each statement, within whose transaction the next one must be
     :return: the rows
     :raises DataError: where a record does not fit, with the part's line and the column
     """
@@ -110,6 +119,7 @@ def copy_files(session: SnowflakeSession, upload: Upload, stage: Stage, table: T
             rows += loaded_rows(session.query(statement), statement_files)
         except DataError as error:
             raise located(error, upload) from error
+        begun()
     return rows
 
 

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tradewind.hooks.errors import Superseded
 from tradewind.operators.ends import CopyRequest, CopyResult, Part, Reading
 from tradewind.operators.formats.csv.records import Block, CsvInput, blocks
 from tradewind.operators.formats.csv.rewriting import rewritten
@@ -81,6 +82,7 @@ class Load(TableLoad[Table]):
         self.stage = self._rows.sql
         self._uploads: list[Upload] = []
         self._to_make: str | None = None
+        self._copied = 0
         self._parts: list[Part] | None = None
         self._external = external or ExternalStage()
         self._outside: ExternalLoad | None = None
@@ -214,6 +216,7 @@ class Load(TableLoad[Table]):
         """Append the staged rows to the table; return how many."""
         rows = self._session.execute(self.insert_statement(table, columns))
         self._entries.begun()
+        self._refuse_lost(rows)
         return rows
 
     def merge_stage(
@@ -221,7 +224,17 @@ class Load(TableLoad[Table]):
     ) -> Merged:
         """Merge the staged rows into the table."""
         self._entries.keep_out(self._request, self.full_name())
-        return merge(self._session, table, self._rows, columns, key, self._request.duplicates, look)
+        merged = merge(self._session, table, self._rows, columns, key, self._request.duplicates, look)
+        self._refuse_lost(merged.inserted + merged.updated + merged.unchanged + merged.duplicates)
+        return merged
+
+    def _refuse_lost(self, rows: int) -> None:
+        """Refuse to go on where the staged rows went with their transaction, which a newer try has ended."""
+        if rows != self._copied:
+            raise Superseded(
+                f"{self._session.describe}: {rows:,} of {self._copied:,} staged rows are there: another try of this "
+                "load has ended this one's transaction"
+            )
 
     def checked(self, table: Table) -> Loaded:
         """Return the table as expectations look at it."""
@@ -298,8 +311,7 @@ class Load(TableLoad[Table]):
             rows = self._outside.copy(table, numbered=self._numbered, begun=begun)
             self._count(self._outside.bytes, 0)
         for upload in self._uploads:
-            rows += copy_files(self._session, upload, self._files, table, numbered=self._numbered)
-            if upload.files:
-                begun()
+            rows += copy_files(self._session, upload, self._files, table, numbered=self._numbered, begun=begun)
         self._progress.add(rows=rows)
+        self._copied = rows
         return rows
