@@ -14,6 +14,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from tests.bench.contenders import CONTENDERS, FORMATS, Contender, Task, result_key, source_key
+from tests.bench.house_bench import HOUSE_LABELS, HouseBench, open_houses
+from tests.bench.houses import HOUSES
 from tests.bench.measure import Measured, run
 from tests.bench.pair_bench import PAIR_LABELS, PairBench
 from tests.bench.pairs import PAIRS
@@ -41,8 +43,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--pairs",
         nargs="*",
-        choices=PAIRS,
-        help=f"measure pairs of ends in place of load and unload: {', '.join(PAIRS)} (default: all)",
+        choices=[*PAIRS, *HOUSES],
+        help=f"measure pairs of ends in place of load and unload: {', '.join(PAIRS)} (default: these), "
+        f"with a stand-in for a warehouse {', '.join(HOUSES)}",
     )
     parser.add_argument("--rival", nargs="+", choices=RIVALS, default=RIVALS, help="default: all")
     parser.add_argument("--format", choices=FORMATS, default="csv", help="of the object in S3 (default: csv)")
@@ -198,6 +201,20 @@ def labels() -> dict[str, str]:
     return {name: made.label for name, made in CONTENDERS.items() if issubclass(made, Contender)}
 
 
+def measure_houses(asked: argparse.Namespace, folder: Path, worker: Collection[int], directions: list[str]) -> None:
+    """Measure pairs with a stand-in for a warehouse at one end, and print the tables."""
+    for size in asked.size:
+        with (
+            open_servers(folder / size, asked.s3, mysql=True) as servers,
+            open_houses(folder / size, servers) as houses,
+        ):
+            bench = HouseBench(houses, folder, TIMES[size], worker, slow=asked.slow)
+            for direction in directions:
+                rows = bench.compare(size, direction, asked.rival, asked.repeats)
+                print(markdown(rows, HOUSE_LABELS, direction, bench.bytes, bench.rows, bench.idle), flush=True)
+            bench.clean()
+
+
 def main() -> int:
     """Run what the command line asks for, and print the tables."""
     asked = arguments()
@@ -210,10 +227,13 @@ def main() -> int:
         command = f"python -m tests.bench {shlex.join(sys.argv[1:])}".strip()
         print(surroundings(command, asked.s3))
         worker = shared_out(asked.worker_cores)
-        for size in asked.size if asked.pairs is not None else ():
+        pairs = asked.pairs or PAIRS
+        if houses := [direction for direction in pairs if direction in HOUSES]:
+            measure_houses(asked, folder, worker, houses)
+        for size in asked.size if asked.pairs is not None and len(houses) < len(pairs) else ():
             with open_servers(folder / size, asked.s3, mysql=True) as servers:
                 pair_bench = PairBench(servers, folder, TIMES[size], worker, slow=asked.slow)
-                for direction in asked.pairs or PAIRS:
+                for direction in [each for each in pairs if each not in houses]:
                     rows = pair_bench.compare(size, direction, asked.rival, asked.repeats)
                     shown = markdown(rows, PAIR_LABELS, direction, pair_bench.bytes, pair_bench.rows, pair_bench.idle)
                     print(shown, flush=True)

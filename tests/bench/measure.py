@@ -11,13 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tests import fix_airflow  # noqa: F401 (first: it gives Airflow a home)
 from tests.bench.contenders import CONTENDERS, Task
+from tests.bench.houses import HOUSE_CONTENDERS, HOUSES
 from tests.bench.pairs import PAIR_CONTENDERS, PAIRS
+from tests.snowflake.server import SnowflakeServer
 from tests.stage import Stage
 
 
@@ -99,6 +101,8 @@ def _children(program: Any) -> list[Any]:
 
 def _work(name: str, task: Task) -> tuple[bool, Any]:
     """Return what does the work, and whether that is programs of its own."""
+    if task.direction in HOUSES:
+        return False, HOUSE_CONTENDERS[name](task).work()
     if task.direction in PAIRS:
         pair = PAIR_CONTENDERS[name](task)
         return pair.external, pair.work()
@@ -110,7 +114,9 @@ def main() -> None:
     """Run the contender that the argument names."""
     asked = json.loads(sys.argv[1])
     os.sched_setaffinity(0, asked["cores"])
-    stage = Stage(**asked["stage"])
+    given = asked["stage"]
+    snowflake = SnowflakeServer(None, {}, Path(os.devnull), url=given.pop("snowflake")) if given["snowflake"] else None
+    stage = Stage(**{**given, "snowflake": snowflake})
     os.environ |= stage.connections()
     task = Task(asked["direction"], stage, Path(asked["file"]), Path(asked["result"]), asked["run_id"], asked["kind"])
     external, work = _work(asked["name"], task)
@@ -128,7 +134,8 @@ def run(name: str, task: Task, cores: Collection[int], timeout: float) -> Measur
     asked = {
         "name": name,
         "direction": task.direction,
-        "stage": asdict(task.stage),
+        "stage": asdict(replace(task.stage, snowflake=None))
+        | {"snowflake": getattr(task.stage.snowflake, "url", None)},
         "file": str(task.file),
         "result": str(task.result),
         "run_id": task.run_id,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.bench.contenders import Task
 from tests.bench.measure import Measured, run
-from tests.bench.pairs import COPY, PAIR_CONTENDERS, RESULT, SOURCE, mysql_ddl
+from tests.bench.pairs import COPY, PAIR_CONTENDERS, RESULT, SOURCE, PairContender, mysql_ddl
 from tests.bench.servers import Servers
 from tests.bench.table import Row
 from tests.flights import COLUMNS, NULL, ROWS, TABLE, ddl, write_csv
@@ -32,6 +32,8 @@ class PairBench:
     :param cores: where the contenders run
     :param slow: whether to run those too that take minutes
     """
+
+    contenders: ClassVar[Mapping[str, type[PairContender]]] = PAIR_CONTENDERS
 
     def __init__(
         self, servers: Servers, folder: Path, times: int, cores: Collection[int], *, slow: bool = False
@@ -66,7 +68,7 @@ class PairBench:
     def _may(self, name: str, direction: str) -> bool:
         into_mysql = direction.endswith("-mysql") or name == "official"
         slow = name in SLOW and into_mysql and self.times > SLOW[name] and not self._slow
-        return name in PAIR_CONTENDERS and PAIR_CONTENDERS[name].can(direction) and not slow
+        return name in self.contenders and self.contenders[name].can(direction) and not slow
 
     def run(self, name: str, direction: str) -> Row:
         """Run a contender once on fresh ends, and make sure that it did the work.
@@ -146,9 +148,12 @@ class PairBench:
             with self.result.open("rb") as file:
                 lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
         else:
-            body = self.client.get_object(Bucket=self.stage.bucket, Key=RESULT)["Body"]
-            lines = sum(block.count(b"\n") for block in body.iter_chunks(1 << 20))
+            lines = self._lines(RESULT)
         return lines if lines == self.rows else lines - 1  # mariadb writes no header
+
+    def _lines(self, key: str) -> int:
+        body = self.client.get_object(Bucket=self.stage.bucket, Key=key)["Body"]
+        return sum(block.count(b"\n") for block in body.iter_chunks(1 << 20))
 
     def _postgres(self, statement: str) -> list[Any]:
         with contextlib.closing(self.stage.connect()) as connection, connection.cursor() as cursor:

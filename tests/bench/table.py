@@ -17,8 +17,8 @@ HEAD = """\
 |---|--:|--:|--:|--:|--:|--:|--:|"""
 
 TITLES = {"load": "S3 {kind} into PostgreSQL", "unload": "PostgreSQL into S3 {kind}"}
-NAMES = {"postgres": "PostgreSQL", "mysql": "MariaDB", "s3": "S3 CSV"}
-SERVERS = {**NAMES, "s3": "S3 server"}
+NAMES = {"postgres": "PostgreSQL", "mysql": "MariaDB", "s3": "S3 CSV", "redshift": "Redshift", "snowflake": "Snowflake"}
+SERVERS = {**NAMES, "s3": "S3 server", "redshift": "stand-in", "snowflake": "stand-in"}
 KINDS = {"csv": "CSV", "parquet": "Parquet"}
 PACKAGES = (
     "tradewind",
@@ -31,6 +31,8 @@ PACKAGES = (
     "apache-airflow-providers-postgres",
     "apache-airflow-providers-mysql",
     "apache-airflow-providers-common-sql",
+    "apache-airflow-providers-snowflake",
+    "snowflake-connector-python",
     "pandas",
     "pyarrow",
 )

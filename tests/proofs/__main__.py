@@ -21,6 +21,7 @@ from tests.proofs.listeners import open_services
 from tests.proofs.matrix import HOUSES, MANY, PAIRS, SETS, Cell, head, summary, warehouses
 from tests.proofs.scenes import OFFICIAL, SCENES, Load, Unload
 from tests.proofs.servers import open_servers
+from tests.proofs.submit_rivals import RIVALS
 from tests.stage import open_stage
 
 WHAT = {
@@ -33,7 +34,7 @@ WHAT = {
     "fault": "dropped connections, delays and 503 between the task and its servers",
 }
 
-SUBMITTERS = ("ours", "snowflake", "official")
+SUBMITTERS = ("ours", "snowflake", "official", *RIVALS)
 
 
 class Outcome(Protocol):
@@ -90,7 +91,7 @@ def arguments() -> argparse.Namespace:
         help=f"the kinds of copy: {', '.join([*SCENES, *OFFICIAL])} (default: append unload; official-* need the "
         f"providers of the bench group); for matrix, pairs with a mode as {every[0]}, many files as {MANY[0]}, a set "
         f"of files as {SETS[0]}, a warehouse as {HOUSES[0]} (default: all but the warehouses); for submit, "
-        "ours (Redshift), snowflake or official",
+        f"ours (Redshift), snowflake, official (Redshift), {', '.join(RIVALS)}",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="of tpch: 1 is a gigabyte (default: 1)")
     asked = parser.parse_args()
@@ -187,7 +188,10 @@ def prove_submitting(name: str, seed: int, count: int, folder: Path) -> int:
             bad += bool(outcome.problems)
             print(outcome.row(), flush=True)
         kills = ", ".join(f"{count} in {phase}" for phase, count in sorted(submitter.killed.items()))
-        print(f"\n{submitter.killed.total()} kills: {kills}; {submitter.service.calls():,} calls of the service")
+        print(
+            f"\n{submitter.killed.total()} kills: {kills}; {submitter.service.calls():,} calls of the service; ", end=""
+        )
+        print(f"the SQL ran on after a person's kill {submitter.ran_on} times")
     return bad
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
@@ -11,15 +10,12 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from tests.fix_mysql import MySqlServer
 from tests.fix_proxy import Faults, Proxy, behind
-from tests.redshift.data_api import DataApi, DataApiServer
-from tests.redshift.standin.server import Redshift, prepare
+from tests.redshift.on_stage import open_redshift
 from tests.snowflake.server import PASSWORD, SnowflakeServer
-from tests.stage import BUCKET, MART, SHIFT, WAREHOUSE, Stage
+from tests.stage import BUCKET, MART, WAREHOUSE, Stage
 from tradewind.local.postgres import PostgresServer
 from tradewind.local.processes import free_port
 
@@ -80,34 +76,10 @@ def open_servers(folder: Path, warehouses: Collection[str] = ()) -> Iterator[Ser
         stage = Stage(postgres.dsn(WAREHOUSE), s3.endpoint_url, mysql=dsn)
         stage.client().create_bucket(Bucket=BUCKET)
         if "redshift" in warehouses:
-            stage = stack.enter_context(_redshift(folder, stage))
+            stage = stack.enter_context(open_redshift(folder, stage))
         if "snowflake" in warehouses:
             users = {"ETL": {"password": PASSWORD}, "OTHER": {"password": PASSWORD}}
             server = stack.enter_context(SnowflakeServer(s3.endpoint_url, users, folder / "snowflake.log"))
             database = f"PROOFS_{secrets.token_hex(4).upper()}"
             stage = replace(stage, snowflake=server, snowflake_database=database)
         yield Servers(stage, replace(stage, endpoint=proxy.url), proxy, postgres, mysql)
-
-
-@contextmanager
-def _redshift(folder: Path, stage: Stage) -> Iterator[Stage]:
-    """Start the stand-in for Redshift, on a PostgreSQL of its own, reached over the wire and through a Data API."""
-    import psycopg2
-
-    with PostgresServer(folder / "redshift", free_port(), databases=(SHIFT,)) as behind:
-        dsn, url = behind.dsn(SHIFT), urlsplit(behind.dsn(SHIFT))
-
-        def run(sql: str, parameters: Any = None) -> None:
-            with contextlib.closing(psycopg2.connect(dsn, connect_timeout=10)) as connection:
-                connection.autocommit = True
-                with connection.cursor() as cursor:
-                    cursor.execute(sql, parameters)
-
-        prepare(run, SHIFT)
-        address = (url.hostname or "127.0.0.1", url.port or 5432)
-        with Redshift(address, stage.client(), lambda _, sql, values: run(sql, values)) as server:
-            place = f"postgresql://{url.username}:{url.password or ''}@127.0.0.1:{server.port}/{SHIFT}"
-            api = DataApi(f"{place}?sslmode=disable")
-            api.strict_sessions = True
-            with DataApiServer(api) as listening:
-                yield replace(stage, redshift=place, behind=dsn, data_api=listening.url)

@@ -27,6 +27,7 @@ from tests.snowflake.service import patches, temporary
 from tests.snowflake.service.engine import Engine, failure
 from tests.snowflake.service.faults import Fault, Faults
 from tests.snowflake.service.logins import Refused, Session, check
+from tests.snowflake.service.rest import SqlApi
 
 GONE = {"data": None, "code": "390104", "message": "User must login again to access the service.", "success": False}
 FINE = {"data": None, "code": None, "message": None, "success": True}
@@ -57,14 +58,11 @@ class Service:
         except Refused as error:
             return JSONResponse({"data": {}, "code": error.code, "message": str(error), "success": False})
         parameters = {str(name).upper(): value for name, value in (data.get("SESSION_PARAMETERS") or {}).items()}
-        database, schema = ((name or "").upper() or None for name in (asked["databaseName"], asked["schemaName"]))
-        autocommit = str(parameters.get("AUTOCOMMIT", True)).lower() != "false"
-        connection = fakesnow.server.shared_fs.connect(database, schema, autocommit=autocommit)
-        session = Session(user, secrets.token_urlsafe(32), connection, parameters=parameters)
+        session = self.open_session(user, asked["databaseName"], asked["schemaName"], parameters)
+        database, schema = session.database, session.schema
+        autocommit = session.connection._autocommit
         session.role = (asked["roleName"] or session.role).upper()
         session.warehouse = (asked["warehouse"] or "").upper() or None
-        self.engine.sessions[session.token] = session
-        fakesnow.server.sessions[session.token] = connection
         told = {
             "token": session.token,
             "masterToken": secrets.token_urlsafe(32),
@@ -88,6 +86,19 @@ class Service:
             },
         }
         return JSONResponse({"data": told, "code": None, "message": None, "success": True})
+
+    def open_session(
+        self, user: str, database: str | None, schema: str | None, parameters: dict[str, Any] | None = None
+    ) -> Session:
+        """Open a session of a user's."""
+        given = parameters or {}
+        autocommit = str(given.get("AUTOCOMMIT", True)).lower() != "false"
+        database, schema = ((name or "").upper() or None for name in (database, schema))
+        connection = fakesnow.server.shared_fs.connect(database, schema, autocommit=autocommit)
+        session = Session(user, secrets.token_urlsafe(32), connection, parameters=given)
+        self.engine.sessions[session.token] = session
+        fakesnow.server.sessions[session.token] = connection
+        return session
 
     async def query(self, request: Request, session: Session) -> JSONResponse:
         body = await _body(request)
@@ -211,6 +222,7 @@ class Service:
             Route("/queries/{id}/result", self.known(self.result), methods=["GET"]),
             Route("/monitoring/queries/{id}", self.known(self.monitor), methods=["GET"]),
             Route("/monitoring/queries//{id}", self.known(self.monitor), methods=["GET"]),
+            *SqlApi(self.engine, self.users, self.open_session).routes(),
             Route("/telemetry/send", self.nothing, methods=["POST"]),
             Route("/telemetry/send/sessionless", self.nothing, methods=["POST"]),
             Route("/_control/{what}", self.control, methods=["GET", "POST"]),
