@@ -87,7 +87,8 @@ def prepare(version: Version, base: str | None, given: Path | None, tell: Callab
     :raises InstallFailed: when one of our packages cannot be built
     """
     parts = cache_folder() / "stack"
-    content: dict[str, Path | str] = {"Dockerfile": files("tradewind.local.stack").joinpath("Dockerfile").read_text()}
+    ours = files("tradewind.local.stack")
+    content: dict[str, Path | str] = {name: ours.joinpath(name).read_text() for name in ("Dockerfile", "entrypoint")}
     own = [*own_packages(), OwnPackage("tradewind-local", source(distribution("tradewind-local"), "tradewind-local"))]
     wanted = []
     for package in own:
