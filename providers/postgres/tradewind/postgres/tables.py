@@ -6,16 +6,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName
-from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
-from tradewind.operators.projection import Columns, Constant, Projecting
-from tradewind.operators.tables.ends import SqlTable, check_conn_id
+from tradewind.operators.projection import Columns, Constant
+from tradewind.operators.tables.ends import SqlTable
 from tradewind.operators.tables.ledger import LEDGER, LEDGER_DAYS
+from tradewind.operators.tables.queries import SqlQuery
 from tradewind.operators.tables.unloads import KEPT, Sessions
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class PostgresTable(_PostgresEnd, SqlTable):
         return found[0], f"{found[1]}.{name.schema or 'public'}.{name.table}"
 
 
-class PostgresQuery(_PostgresEnd, Projecting, Source):
+class PostgresQuery(_PostgresEnd, SqlQuery):
     """A query's rows, to be unloaded by ``COPY``, in a read-only transaction.
 
     :param sql: one SELECT, VALUES or WITH; a file's name ending in ``.sql`` is read as a template
@@ -154,9 +154,6 @@ class PostgresQuery(_PostgresEnd, Projecting, Source):
     :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id", "columns", "constants")
-    template_ext: ClassVar[Sequence[str]] = (".sql",)
-
     def __init__(
         self,
         sql: str,
@@ -166,24 +163,7 @@ class PostgresQuery(_PostgresEnd, Projecting, Source):
         columns: Columns | None = None,
         constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        self.sql = sql
-        self.parameters = parameters
-        self.conn_id = conn_id
-        self.columns = columns
-        self.constants = constants
-
-    def describe(self) -> str:
-        """Name the query's connection."""
-        return f"query on {self.conn_id}"
-
-    def check(self) -> None:
-        """Refuse what is no query."""
-        if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
-            raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
-        if isinstance(self.parameters, str):
-            raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
-        check_conn_id(self.conn_id)
-        self.check_projection()
+        super().__init__(sql, parameters, conn_id=conn_id, columns=columns, constants=constants)
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:

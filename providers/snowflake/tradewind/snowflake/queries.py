@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from tradewind.hooks.errors import InvalidArgument
-from tradewind.operators.ends import Reading, Source
-from tradewind.operators.projection import Columns, Constant, Projecting
-from tradewind.operators.tables.ends import check_conn_id
+from tradewind.operators.ends import Reading
+from tradewind.operators.projection import Columns, Constant
+from tradewind.operators.tables.queries import SqlQuery
 from tradewind.operators.tables.unloads import KEPT, Sessions
 
 if TYPE_CHECKING:
     from tradewind.hooks.work import Work
 
 
-class SnowflakeQuery(Projecting, Source):
+class SnowflakeQuery(SqlQuery):
     """A query's rows, read in Arrow's batches, in bounded memory.
 
     What values look like is written in :mod:`tradewind.snowflake.unloading`.
@@ -29,9 +28,6 @@ class SnowflakeQuery(Projecting, Source):
     :param constants: columns that hold the same in each row, as ``{"day": "{{ ds }}"}``
     """
 
-    template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "conn_id", "columns", "constants")
-    template_ext: ClassVar[Sequence[str]] = (".sql",)
-
     def __init__(
         self,
         sql: str,
@@ -41,24 +37,7 @@ class SnowflakeQuery(Projecting, Source):
         columns: Columns | None = None,
         constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        self.sql = sql
-        self.parameters = parameters
-        self.conn_id = conn_id
-        self.columns = columns
-        self.constants = constants
-
-    def describe(self) -> str:
-        """Name the query's connection."""
-        return f"query on {self.conn_id}"
-
-    def check(self) -> None:
-        """Refuse what is no query."""
-        if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
-            raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
-        if isinstance(self.parameters, str):
-            raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
-        check_conn_id(self.conn_id)
-        self.check_projection()
+        super().__init__(sql, parameters, conn_id=conn_id, columns=columns, constants=constants)
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:

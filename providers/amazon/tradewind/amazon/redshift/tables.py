@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tradewind.amazon.hooks import DEFAULT_CONN_ID
 from tradewind.amazon.redshift.ends import PLACES, WAREHOUSE_FIELDS, RedshiftEnd
 from tradewind.amazon.redshift.quoting import MOST_ERRORS, check_staging
-from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.names import TableName
-from tradewind.operators.ends import CopyRequest, CopyResult, Reading, Source
+from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
-from tradewind.operators.projection import Columns, Constant, Projecting
+from tradewind.operators.projection import Columns, Constant
 from tradewind.operators.tables.ends import SqlTable
 from tradewind.operators.tables.ledger import LEDGER_DAYS
+from tradewind.operators.tables.queries import SqlQuery
 
 if TYPE_CHECKING:
     from tradewind.amazon.redshift.loading import Load
@@ -140,10 +140,6 @@ class RedshiftTable(RedshiftEnd, SqlTable):
         columns = listed([column.name for column in table.columns])
         return f"SELECT {columns} FROM {table.name.sql}"  # noqa: S608 (quoted)
 
-    def check_source(self) -> None:
-        """Refuse what cannot be unloaded."""
-        self.check()
-
     def openlineage_dataset(self) -> tuple[str, str] | None:
         """Return OpenLineage's namespace and name of the table."""
         name = TableName.parse(self.table)
@@ -159,7 +155,7 @@ class RedshiftTable(RedshiftEnd, SqlTable):
         return f"redshift://{authority(conn)}", f"{database}.{name.schema or 'public'}.{name.table}"
 
 
-class RedshiftQuery(RedshiftEnd, Projecting, Source):
+class RedshiftQuery(RedshiftEnd, SqlQuery):
     """A query's rows, unloaded by the warehouse into the staging folder and read from there, or fetched without one.
 
     :param sql: one SELECT or WITH; a file's name ending in ``.sql`` is read as a template
@@ -171,7 +167,6 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
     """
 
     template_fields: ClassVar[Sequence[str]] = ("sql", "parameters", "columns", "constants", *WAREHOUSE_FIELDS)
-    template_ext: ClassVar[Sequence[str]] = (".sql",)
 
     def __init__(
         self,
@@ -192,10 +187,7 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
         columns: Columns | None = None,
         constants: Mapping[str, Constant] | None = None,
     ) -> None:
-        self.sql = sql
-        self.parameters = parameters
-        self.columns = columns
-        self.constants = constants
+        super().__init__(sql, parameters, conn_id=conn_id or "", columns=columns, constants=constants)
         place = dict(zip(PLACES, (cluster_identifier, workgroup_name, database, db_user, secret_arn), strict=True))
         self.set_warehouse(conn_id, place, aws_conn_id, region_name, staging, iam_role, staging_region)
 
@@ -203,18 +195,9 @@ class RedshiftQuery(RedshiftEnd, Projecting, Source):
         """Name the query's warehouse."""
         return f"query on {self.warehouse_name}"
 
-    def check(self) -> None:
-        """Refuse what is no query, and a staging folder that is none."""
-        self.check_source()
-
-    def check_source(self) -> None:
-        """Refuse what is no query, and what names no warehouse."""
-        if not isinstance(self.sql, str) or not self.sql.strip().rstrip(";").strip():
-            raise InvalidArgument(f"sql must be a query, as 'SELECT ...', not {self.sql!r}")
-        if isinstance(self.parameters, str):
-            raise InvalidArgument(f"parameters must be a list or a dict of values, not the text {self.parameters!r}")
+    def check_connection(self) -> None:
+        """Refuse what names no warehouse, or two."""
         self.check_warehouse()
-        self.check_projection()
 
     @contextmanager
     def open(self, work: Work) -> Iterator[Reading]:

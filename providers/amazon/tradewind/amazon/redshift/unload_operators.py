@@ -129,7 +129,7 @@ class RedshiftUnloadOperator(BaseOperator):
             raise InvalidArgument(f"source must be RedshiftTable(...) or RedshiftQuery(...), not {self.source!r}")
         if self.source.projects:
             raise InvalidArgument("columns= and constants= are for a copy: write them into the query")
-        self.source.check_source()
+        self.source.check()
         try:
             check_staging(self.to)
         except InvalidArgument as error:
