@@ -412,6 +412,20 @@ def test_what_cannot_work_is_refused_when_the_dag_is_parsed(given: dict[str, str
         CopyOperator(task_id="load", source=S3File("s3://a/b.csv"), target=SnowflakeTable("t", **given))  # type: ignore[arg-type]
 
 
+def test_a_source_has_no_stage() -> None:
+    with pytest.raises(InvalidArgument, match="stage= and storage_integration= are the target's"):
+        CopyOperator(task_id="read", source=SnowflakeTable("t", stage="landing"), target=LocalFile("/tmp/out.csv"))
+
+
+def test_no_objects_at_all_are_no_rows(
+    landing: str, snowflake_database: SnowflakeDatabase, context: Callable[..., Any]
+) -> None:
+    source = S3File(f"{landing}*.csv", allow_empty=True)
+    operator = CopyOperator(task_id="load", source=source, target=SnowflakeTable("t", storage_integration="lake"))
+    assert operator.execute(context(operator))["rows"] == 0
+    assert "COPY" not in words(snowflake_database)
+
+
 def test_a_dry_run_tells_all_and_changes_nothing(
     load: Load, snowflake_database: SnowflakeDatabase, landing: str
 ) -> None:

@@ -200,6 +200,7 @@ def test_what_is_there_must_be_what_the_service_says(
         ({"to": LocalFile("/tmp/x.json")}, "to must be a set in S3, by its manifest"),
         ({"source": "t"}, "source must be SnowflakeTable"),
         ({"source": SnowflakeTable("t", columns=["a"])}, "write them into the query"),
+        ({"source": SnowflakeTable("t", stage="lake")}, "are the target's"),
         ({"source": SnowflakeQuery(" ")}, "sql must be a query"),
         ({"stage": None}, "say how Snowflake reaches S3"),
         ({"storage_integration": "x"}, "has credentials of its own"),

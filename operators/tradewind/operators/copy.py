@@ -202,6 +202,7 @@ class CopyOperator(BaseOperator):
             if not isinstance(end, kind):
                 raise InvalidArgument(f"{name} must be one of the ends of a copy, as S3File(...), not {end!r}")
             end.check()
+        self.source.check_source()
         self.target.check_target()
         for written in (self.target, self.rejects):
             if isinstance(written, Projecting) and written.projects:

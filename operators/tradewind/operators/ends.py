@@ -292,6 +292,12 @@ class End(ABC):
 class Source(End):
     """An end that is read from."""
 
+    def check_source(self) -> None:
+        """Refuse what can be written to, and not read from; runs when the DAG is parsed.
+
+        :raises InvalidArgument: with what, which and what instead
+        """
+
     @abstractmethod
     def open(self, work: Work) -> AbstractContextManager[Reading]:
         """Connect and find the input.

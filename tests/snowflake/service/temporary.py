@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.snowflake.service.copying import names
+from tests.snowflake.service.external import OUTSIDE
 
 _MADE = re.compile(
     r"\s*create\s+(?:or\s+replace\s+)?temp(?:orary)?\s+stage\s+((?:\"(?:[^\"]|\"\")*\"|[\w$]|\.)+)", re.I
@@ -33,8 +34,10 @@ def drop(stages: Iterable[tuple[str, ...]], duck: Any) -> None:
             f"DELETE FROM {_STAGES} WHERE database_name = ? AND schema_name = ? AND name = ?", [database, schema, name]
         )
         shutil.rmtree(files.internal_dir(f"{database}.{schema}.{name}"), ignore_errors=True)
+        OUTSIDE.stages.pop(f"{database}.{schema}.{name}", None)
 
 
 def listed(duck: Any) -> list[str]:
     """List the stages that are there."""
-    return [".".join(row) for row in duck.execute(f"SELECT database_name, schema_name, name FROM {_STAGES}").fetchall()]
+    rows = duck.execute(f"SELECT database_name, schema_name, name FROM {_STAGES}").fetchall()
+    return [*(".".join(row) for row in rows), *OUTSIDE.stages]

@@ -173,7 +173,7 @@ class ExternalLoad:
 
         :raises DataError: where a number has more digits than its column keeps
         """
-        if self.stage.ddl is not None and self.batches:
+        if self.stage.ddl is not None:
             self._session.execute(self.stage.ddl)
         self._counted = [self._looked(batch) if batch.looked_at else _known(batch) for batch in self.batches]
 

@@ -152,6 +152,8 @@ class Load(TableLoad[Table]):
 
         try:
             found = find_batches(self._reading, self._parts, table, numbered=self._numbered, join=join)
+            if not found:  # no objects, or all of them empty
+                return
             stage = self._external.find(self._session, self.name, self._reading.files)
         except Unfit as why:
             log.info("the bytes pass through the worker: %s", why)

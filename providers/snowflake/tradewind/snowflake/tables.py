@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
+from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.ends import CopyRequest, CopyResult, Reading
 from tradewind.operators.plan import Plan
 from tradewind.operators.progress import Progress
@@ -41,8 +42,9 @@ class SnowflakeTable(SqlTable):
 
     :param table: the table, as SQL writes it: ``flights``, ``staging.flights``, ``"Sales".staging."Flights 2013"``
     :param conn_id: Airflow's connection
-    :param stage: an external stage that leads to the source's objects, or a URL of theirs, as ``s3://landing/``
-    :param storage_integration: the integration by which the service reaches the URL, or the objects' own folder
+    :param stage: of a target: an external stage that leads to the source's objects, or a URL, as ``s3://landing/``
+    :param storage_integration: of a target: the integration by which the service reaches the URL, or else the folder
+        of the objects
     :param ledger: the ledger's table, ``tradewind_ledger`` in the target's schema by default
     :param ledger_days: after how many days an entry may be forgotten: a cleared task of an older run loads again
     :param columns: of a source: the columns that are wanted, a list; or how the target calls them, a dict as
@@ -81,6 +83,14 @@ class SnowflakeTable(SqlTable):
         super().check()
         if self.stage is not None or self.storage_integration is not None:
             self._external().check()
+
+    def check_source(self) -> None:
+        """Refuse a source with a stage: a copy reads its rows through the worker."""
+        if self.stage is not None or self.storage_integration is not None:
+            raise InvalidArgument(
+                f"stage= and storage_integration= are the target's: take them off {self!r}; what unloads by them is "
+                "SnowflakeUnloadOperator(stage=...)"
+            )
 
     def write(self, reading: Reading, request: CopyRequest, progress: Progress) -> CopyResult:
         """Load all of the input, or nothing, once for each token."""

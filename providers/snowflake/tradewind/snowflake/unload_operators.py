@@ -161,6 +161,7 @@ class SnowflakeUnloadOperator(BaseOperator):
         if self.source.projects:
             raise InvalidArgument("columns= and constants= are for a copy: write them into the query")
         self.source.check()
+        self.source.check_source()
         if not isinstance(self.to, FileEnd) or not all(url.startswith(("s3://", "{{")) for url in self.to.urls()):
             raise InvalidArgument(
                 f'to must be a set in S3, by its manifest, as S3File("s3://lake/daily/_manifest.json", manifest=True), '
