@@ -24,7 +24,7 @@ from tests.bench.servers import S3, Servers, open_servers
 from tests.bench.table import Row, markdown, surroundings
 from tests.flights import NULL, ROWS, TABLE, ddl, write_csv
 
-TIMES = {"30MB": 1, "300MB": 10, "1GB": 32, "3GB": 100, "5GB": 161}
+TIMES = {"30MB": 1, "100MB": 3, "300MB": 10, "1GB": 32, "3GB": 100, "5GB": 161}
 """How many times the flights are repeated; 5 GB take 20 GB of disk."""
 
 RIVALS = ["raw", "raw-s3", "ours", "duckdb", "official"]

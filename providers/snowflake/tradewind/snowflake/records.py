@@ -8,7 +8,8 @@ digits after the point than its column keeps, and a quoted empty field of a numb
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from tradewind.hooks.errors import DataError
 from tradewind.operators.dialect import CsvDialect
@@ -44,15 +45,24 @@ class Records:
             if column.type == "NUMBER" and not fits(kind, column)
         }
         standard = is_standard(source.dialect)
+        null = source.dialect.null
+        # But for its text for NULL the service reads it: that text is left out, all else stays as it is.
+        near = bool(null) and '"' not in null and is_standard(replace(source.dialect, null=""))
         self.dialect = source.dialect if standard else CsvDialect(header=False)
+        if near:
+            self.dialect = replace(source.dialect, null="")
         self._always = bool(self._numbers) or checked or not standard
         self._empties = any(column.never_empty for column in self._columns)
         self._field = _field(source.dialect)
         end = b"\r" if source.line_end == b"\r" else b"\r?\n"
-        fields = [self._pattern(at) for at in range(len(self._columns))]
         delimiter = re.escape(source.dialect.delimiter.encode())
-        self._record = re.compile(rb"(?!\Z)" + delimiter.join(fields) + rb"(?:%s|\Z)" % end, re.DOTALL)
+
+        def record(fields: Iterable[bytes]) -> re.Pattern[bytes]:
+            return re.compile(rb"(?!\Z)" + delimiter.join(fields) + rb"(?:%s|\Z)" % end, re.DOTALL)
+
+        self._record = record(map(self._pattern, range(len(self._columns))))
         self._replacement = self._template() if standard else self._converted()
+        self._near = record(map(self._near_pattern, range(len(self._columns)))) if near else None
 
     def made(self, block: Block) -> bytes:
         """Return a block's records as the service is to have them.
@@ -66,7 +76,10 @@ class Records:
             return data
         if _BEGIN in data or _END in data:
             raise self._refused(block)
-        text = self._record.sub(self._replacement, data)
+        if self._near is not None and not self._has_bare_empty(data):
+            text = self._near.sub(self._template(), data)
+        else:
+            text = self._record.sub(self._replacement, data)
         records = text.count(_BEGIN)
         if not text.startswith(_BEGIN) or not text.endswith(_END) or text.count(_END + _BEGIN) != records - 1:
             raise self._refused(block)
@@ -77,9 +90,22 @@ class Records:
         column, quote = self._columns[at], re.escape(self._source.dialect.quote.encode())
         inner = self._field
         if at in self._numbers:
-            number = _number(column.scale)
-            inner = b"%s|%s%s%s|%s" % (number, quote, number, quote, re.escape(self._source.dialect.null.encode()))
+            number = _either_way(_number(column.scale), quote)
+            inner = b"%s|%s" % (number, re.escape(self._source.dialect.null.encode()))
         return b"(?:%s%s|(%s))" % (quote, quote, inner) if column.never_empty else b"(%s)" % inner
+
+    def _near_pattern(self, at: int) -> bytes:
+        """Return the pattern of a field whose group takes no part where it is NULL."""
+        null = re.escape(self._source.dialect.null.encode())
+        inner = _either_way(_number(self._columns[at].scale)) if at in self._numbers else self._field
+        return b"(?:%s%s|(%s))" % (b'""|' if self._columns[at].never_empty else b"", null, inner)
+
+    def _has_bare_empty(self, data: bytes) -> bool:
+        """Say whether a field may be empty without quotes, which is a text where NULL is another one."""
+        delimiter = self._source.dialect.delimiter.encode()
+        marks = (delimiter, b"\n", b"\r")
+        pairs = [one + other for one in marks for other in marks if one + other != b"\r\n"]
+        return data.startswith(marks) or data.endswith(delimiter) or any(pair in data for pair in pairs)
 
     def _template(self) -> bytes:
         """Return the replacement where fields stay as they are: the engine puts it together by itself."""
@@ -174,6 +200,11 @@ def _number(scale: int) -> bytes:
     fraction = rb"(?:[.][0-9]{0,%d}0*+)?" % scale
     exponent = rb"|[ ]*[+-]?[0-9.]++[eE][+-]?[0-9]++[ ]*" if scale else b""
     return rb"(?:[ ]*[+-]?[0-9]*%s[ ]*%s)" % (fraction, exponent)
+
+
+def _either_way(number: bytes, quote: bytes = b'"') -> bytes:
+    """Return the pattern of a number in quotes or without."""
+    return b"%s|%s%s%s" % (number, quote, number, quote)
 
 
 def fits(kind: ColumnType | None, column: Column) -> bool:
