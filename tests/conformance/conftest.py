@@ -25,7 +25,9 @@ def pair(
 ) -> Iterator[Pair]:
     """Make both ends of one test."""
     kinds, name = request.param, f"t{secrets.token_hex(6)}"
-    stage: Stage = request.getfixturevalue("redshift_stage") if "redshift" in kinds else full_stage
+    stage: Stage = full_stage
+    if any(kind.startswith("redshift") for kind in kinds):
+        stage = request.getfixturevalue("redshift_stage")
     if any(kind.startswith("snowflake") for kind in kinds):
         server = request.getfixturevalue("snowflake_server")
         server.faults()

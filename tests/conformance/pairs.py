@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tests.conformance.end import End
-from tests.conformance.ends import ALL, DIRECT, KINDS
+from tests.conformance.ends import ALL, DIRECT, FETCHED, KINDS
 
-PAIRS = [*((source, target) for source in ALL for target in ALL), *DIRECT]
+PAIRS = [*((source, target) for source in ALL for target in ALL), *DIRECT, *FETCHED]
 if sampled := os.environ.get("TRADEWIND_PAIRS"):  # so many of them, drawn by TRADEWIND_SEED
     PAIRS = sorted(Random(os.environ["TRADEWIND_SEED"]).sample(PAIRS, int(sampled)), key=PAIRS.index)
 TABLES = [(source, target) for source, target in PAIRS if KINDS[target].keeps_ledger]

@@ -95,3 +95,19 @@ class Redshift(Table):
 
     def ledger(self) -> list[tuple[Any, ...]]:
         return self.query(f"SELECT try, mode, rows FROM tradewind_ledger_{self.name} ORDER BY loaded_at, try DESC")
+
+
+class FetchedRedshift(Redshift):
+    """A table whose rows are read without a bucket."""
+
+    kind = "redshift-fetched"
+
+    @property
+    def warehouse(self) -> dict[str, Any]:
+        return {"conn_id": SHIFT, "aws_conn_id": LAKE}
+
+    def make_query(self, sql: str) -> Source:
+        return RedshiftQuery(sql, **self.warehouse)
+
+    def source(self) -> Source:
+        return RedshiftTable(self.name, **self.warehouse)
