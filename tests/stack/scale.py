@@ -8,7 +8,6 @@ Airflow says. ``burst``: a hundred tasks at once, and a picture of the workers o
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import random
 import re
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +24,20 @@ from typing import Any
 
 from tests.fix_up import Up, is_there, wait_for
 from tests.stack.fix_stack import stack_arguments
-from tradewind.local.api import Api
+from tests.stack.plot import Sample, draw
+from tradewind.local.api import DONE, Api, ApiError
 from tradewind.local.errors import LocalError
 from tradewind.local.stack import compose
 from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.engine import project_name
-from tradewind.local.stack.scaling import STEADY, needed
+from tradewind.local.stack.scaling import STEADY
 from tradewind.local.state import State
 from tradewind.local.versions import VERSIONS
 
 SLOTS = 5
 QUIET = 5.0
 """Seconds without intake before a worker is ended: a quarter of what is usual, so that a mistake shows sooner."""
-SIZES = (3, 8, 11, 14, 100)
+SIZES = (3, 6, 8, 11, 100)
 MOST = 3
 PICTURE = Path(__file__).parents[2] / "docs/pictures/workers.svg"
 HEAD = (
@@ -84,20 +84,14 @@ for size in {SIZES}:
 """
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One look at the stack.
-
-    :param at: seconds
-    :param tasks: running and queued
-    :param workers: containers that run
-    :param ready: those of them that are well
-    """
-
-    at: float
-    tasks: int
-    workers: int
-    ready: int
+def patiently(call: Callable[[], Any]) -> Any:
+    """Call until the web server answers: on a busy machine it may take longer than a call waits."""
+    for _ in range(9):
+        try:
+            return call()
+        except OSError:
+            time.sleep(1)
+    return call()
 
 
 class Stack:
@@ -158,11 +152,25 @@ class Stack:
         :return: the run's id
         """
         seconds = [round(rng.uniform(least, most), 1) for _ in range(size)]
-        return self.api.trigger(f"burst_{size}", {"seconds": seconds})
+        run_id = f"run_{rng.randrange(10**12)}"
+
+        def begin() -> bool:
+            try:
+                self.api.trigger(f"burst_{size}", {"seconds": seconds}, run_id)
+            except ApiError as error:  # the answer to an earlier call was lost, its work was not
+                return error.status == 409
+            return True
+
+        patiently(begin)
+        return run_id
+
+    def wait_run(self, size: int, run_id: str) -> None:
+        """Wait for the end of a run."""
+        wait_for(lambda: patiently(lambda: self.api.run(f"burst_{size}", run_id)["state"]) in DONE, 600, "its end")
 
     def problems(self, size: int, run_id: str) -> list[str]:
         """Return what is wrong with the tasks of a run, in Airflow and in what they wrote themselves."""
-        found = self.api.task_instances(f"burst_{size}", run_id)
+        found = patiently(lambda: self.api.task_instances(f"burst_{size}", run_id))
         wrong = [
             f"{each['task_id']} ended in {each['state']} at try {each['try_number']}"
             for each in found
@@ -250,13 +258,13 @@ def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
     began, first, told = time.monotonic(), len(stack.samples), len(stack.talk)
     size, late = rng.choice(SIZES[1:4]), rng.choice(SIZES[:2])
     run_id = stack.burst(rng, size, 1, 5)
-    stack.api.wait_run(f"burst_{size}", run_id, timeout=300)
+    stack.wait_run(size, run_id)
     problems = stack.problems(size, run_id)
     after = rng.uniform(0, STEADY + QUIET + 4)
     time.sleep(after)
     paused = len(stack.draining)
     late_id = stack.burst(rng, late, 1, 9)
-    stack.api.wait_run(f"burst_{late}", late_id, timeout=300)
+    stack.wait_run(late, late_id)
     problems += stack.problems(late, late_id)
     try:
         wait_for(lambda: stack.workers() == 1 and not stack.draining, 180, "one worker again")
@@ -268,7 +276,7 @@ def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
     if most > stack.most:
         problems.append(f"{most} workers, and {stack.most} are allowed")
     said = stack.talk[told:]
-    problems += [line for line in said.splitlines() if "ended with" in line or "not well" in line]
+    problems += [line for line in said.splitlines() if "ended with" in line]
     ended, kept = counted(said, r"ended (\w+) workers? without"), counted(said, r"keeping (\w+) workers? that")
     return Outcome(
         number,
@@ -306,13 +314,13 @@ def burst(seed: int, airflow: str, most: int, picture: Path) -> int:
         begun = stack.samples[-1].at if stack.samples else 0.0
         rng = random.Random(seed)
         run_id = stack.burst(rng, 100, 5, 15)
-        stack.api.wait_run("burst_100", run_id, timeout=900)
+        stack.wait_run(100, run_id)
         problems = stack.problems(100, run_id)
         wait_for(lambda: stack.workers() == 1, 300, "one worker again")
         time.sleep(3)
         samples = [Sample(each.at - begun, each.tasks, each.workers, each.ready) for each in stack.samples]
     samples = [each for each in samples if each.at >= 0]
-    picture.write_text(draw(samples, most))
+    picture.write_text(draw(samples, SLOTS, most))
     done = max((each.at for each in samples if each.tasks), default=0.0)
     highest = max(each.workers for each in samples)
     reached = next(each.at for each in samples if each.workers == highest)
@@ -327,48 +335,6 @@ def burst(seed: int, airflow: str, most: int, picture: Path) -> int:
         "\n".join(problems) or "all 100 ended in success at the first try, and wrote down their beginning and end once"
     )
     return len(problems)
-
-
-def draw(samples: list[Sample], most: int) -> str:
-    """Return the workers over time beside the rule, as an SVG picture."""
-    width, height, left, top, base = 720, 380, 60, 50, 330
-    last, highest = samples[-1].at, most + 1
-
-    def x(at: float) -> float:
-        return round(left + at / last * (width - left - 30), 1)
-
-    def y(workers: float) -> float:
-        return round(base - workers / highest * (base - top), 1)
-
-    def steps(values: list[tuple[float, int]]) -> str:
-        path = [f"M{x(values[0][0])} {y(values[0][1])}"]
-        for (_, before), (at, now) in itertools.pairwise(values):
-            if before != now:
-                path.append(f"H{x(at)}V{y(now)}")
-        return "".join([*path, f"H{x(values[-1][0])}"])
-
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
-        ' font-family="sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="22">Workers over time: 100 tasks, {SLOTS} to a worker, 1 to {most} workers</text>',
-    ]
-    for tick in range(0, highest + 1, 2):
-        lines.append(f'<path d="M{left} {y(tick)}H{width - 30}" stroke="#ddd"/>')
-        lines.append(f'<text x="{left - 8}" y="{y(tick) + 4}" text-anchor="end">{tick}</text>')
-    for second in range(0, int(last) + 1, 30):
-        lines.append(f'<text x="{x(second)}" y="{base + 20}" text-anchor="middle">{second} s</text>')
-    for name, colour, dash, values in (
-        ("the rule", "#888", "6 4", [(each.at, needed(each.tasks, SLOTS, 1, most)) for each in samples]),
-        ("containers", "#b2512f", "none", [(each.at, each.workers) for each in samples]),
-        ("of them well", "#1b6f64", "none", [(each.at, each.ready) for each in samples]),
-    ):
-        path = steps(values)
-        lines.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
-        at = left + 20 + 130 * ("the rule", "containers", "of them well").index(name)
-        lines.append(f'<path d="M{at} 38H{at + 24}" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>')
-        lines.append(f'<text x="{at + 30}" y="42">{name}</text>')
-    return "\n".join([*lines, "</svg>", ""])
 
 
 def main() -> int:

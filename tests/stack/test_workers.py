@@ -54,18 +54,18 @@ def test_a_paused_worker_takes_nothing_and_says_what_it_holds(scaled: scale.Stac
             Compose(project, scaled.state.folder / "docker/compose.env"), channel, lambda host, text: None
         )
         (only,) = workers.present()
-        assert workers.ask(only) == Work(0, ["default"])
+        wait_for(lambda: workers.ask(only) == Work(0, ["default"]), 60, "the answer of a worker")
         assert workers.ask(Worker("0" * 64, True)) is None
         assert not workers.pause(Worker("0" * 64, True))
 
-        assert workers.pause(only)
+        wait_for(lambda: workers.pause(only), 60, "the pause")
         run_id = scaled.burst(random.Random(1), 3, 1, 2)
         wait_for(lambda: workers.load().queued == 3, 60, "three tasks in the queue")
-        assert workers.ask(only) == Work(0, [])
+        wait_for(lambda: workers.ask(only) == Work(0, []), 60, "the answer of a paused worker")
         assert workers.load().running == 0
 
-        assert workers.resume(only)
-        assert scaled.api.wait_run("burst_3", run_id, timeout=120) == "success"
+        wait_for(lambda: workers.resume(only), 60, "the way back")
+        scaled.wait_run(3, run_id)
         assert scaled.problems(3, run_id) == []
 
 

@@ -28,6 +28,7 @@ class Channel:
         self._project = project
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
+        self._reader: threading.Thread | None = None
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Return the answer to one question.
@@ -66,6 +67,8 @@ class Channel:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._reader is not None:
+            self._reader.join(5)
 
     def _open(self) -> None:
         self.close()
@@ -85,10 +88,11 @@ class Channel:
 
         def read() -> None:
             assert process.stdout is not None  # noqa: S101
-            with contextlib.suppress(OSError, ValueError):
-                for line in process.stdout:
+            with contextlib.suppress(OSError, ValueError), process.stdout as stdout:
+                for line in stdout:
                     lines.put(line)
             lines.put("")  # its end
 
-        threading.Thread(target=read, name="tradewind-channel", daemon=True).start()
+        self._reader = threading.Thread(target=read, name="tradewind-channel", daemon=True)
+        self._reader.start()
         self._process, self._lines = process, lines
