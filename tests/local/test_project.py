@@ -14,9 +14,10 @@ import pytest
 from tradewind.local.archive import unpack
 from tradewind.local.errors import InvalidInput
 from tradewind.local.project import Project, pack
-from tradewind.local.pull import Pull
+from tradewind.local.pull import Pull, listing
 from tradewind.local.push import Push
 from tradewind.local.s3 import S3Server
+from tradewind.local.stack.updates import objects
 from tradewind.local.state import State
 from tradewind.local.sync import Sync
 
@@ -203,6 +204,28 @@ def test_what_airflow_reads_at_its_start_is_laid_out_and_a_change_is_told(scene:
     scene.make().prepare()
     assert (scene.state.plugins / "mine.py").read_text() == "PLUGIN = 2"
     assert not scene.state.startup.exists()
+
+
+def test_versions_that_are_asked_for_are_laid_out_and_not_the_newest(scene: Scene) -> None:
+    (scene.folder / "plugins").mkdir()
+    (scene.folder / "plugins" / "mine.py").write_text("PLUGIN = 1")
+    (scene.folder / "startup.sh").write_text("export A=1\n")
+    scene.make().prepare()
+    first = {key: each.version for key, each in objects(scene.client, scene.bucket).items()}
+    assert sorted(first) == ["plugins.zip", "startup.sh"]
+
+    (scene.folder / "plugins" / "mine.py").write_text("PLUGIN = 2")
+    (scene.folder / "startup.sh").unlink()
+    (scene.folder / "requirements.txt").write_text("six\n")
+    scene.look()
+    assert sorted(objects(scene.client, scene.bucket)) == ["plugins.zip", "requirements.txt"]
+    assert objects(scene.client, scene.bucket)["plugins.zip"].version != first["plugins.zip"]
+    pull = Pull(scene.state, scene.client, scene.bucket, scene.told.append)
+    pull.prepare(listing(scene.client, scene.bucket), first)
+
+    assert (scene.state.plugins / "mine.py").read_text() == "PLUGIN = 1"
+    assert scene.state.startup.read_text() == "export A=1\n"
+    assert not scene.state.requirements.exists()
 
 
 def test_the_same_plugins_are_the_same_zip(tmp_path: Path) -> None:

@@ -290,3 +290,38 @@ def test_a_machine_smaller_than_the_class_is_told_and_gets_what_it_has() -> None
         "10 workers of mw1.small may take 20 GB and Docker here has 16.0 GB: they may run out of memory together"
     ]
     assert list(plan().warnings(machine)) == []
+
+
+def test_a_worker_of_before_an_update_ends_its_tasks_and_goes_whatever_the_load() -> None:
+    world = World()
+    scale = scaler(world, maximum=3)
+    world.queue = [60.0] * 3
+    live(world, scale, 2)
+    old = world.members[0].id
+    world.add(1)
+
+    scale.retire([old], 1000)
+    world.queue = [30.0] * 14  # more than the others have room for: it is not taken back
+    live(world, scale, 30)
+    assert not next(each for each in world.members if each.id == old).listens
+    assert len(world.members) == 4  # the three there may be, and the one that goes
+    live(world, scale, 60 + 2 * QUIET)
+
+    assert old not in [each.id for each in world.members]
+    assert (world.broken, world.done) == (0, 17)
+
+
+def test_a_worker_of_before_an_update_that_takes_too_long_is_ended_with_its_tasks() -> None:
+    world = World()
+    scale = scaler(world)
+    world.queue = [10_000.0]
+    live(world, scale, 2)
+    old = world.members[0].id
+
+    scale.retire([old], 100)
+    live(world, scale, 95)
+    assert old in [each.id for each in world.members]
+    live(world, scale, 10)
+
+    assert old not in [each.id for each in world.members]
+    assert world.broken == 1

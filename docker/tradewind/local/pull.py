@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,13 +38,14 @@ class Pull:
         self._pulled: dict[str, str] = {}  # key -> ETag of what lies in Airflow's folder
         self._refused: set[str] = set()
 
-    def prepare(self, found: dict[str, str]) -> None:
+    def prepare(self, found: dict[str, str], versions: Mapping[str, str] | None = None) -> None:
         """Lay out everything: the DAGs, and what Airflow reads at its start alone.
 
         :param found: ETag by key of all objects
+        :param versions: version by key of what Airflow reads at its start; the newest of what was found when None
         """
         self.pull(found)
-        self._lay_out(found)
+        self._lay_out(dict.fromkeys(found) if versions is None else versions)
 
     def pull(self, found: dict[str, str]) -> None:
         """Bring the folder of the DAGs up to date: each file whole or not at all.
@@ -82,10 +83,10 @@ class Pull:
     def _place(self, key: str) -> Path:
         return self.state.airflow / key
 
-    def _fetch(self, key: str, path: Path) -> None:
+    def _fetch(self, key: str, path: Path, version: str | None = None) -> None:
         new = self.state.airflow / "incoming"
         with new.open("wb") as file:
-            self.client.download_fileobj(self.bucket, key, file)
+            self.client.download_fileobj(self.bucket, key, file, ExtraArgs={"VersionId": version} if version else None)
         path.parent.mkdir(parents=True, exist_ok=True)
         new.replace(path)
 
@@ -96,15 +97,18 @@ class Pull:
                 return
             shutil.rmtree(folder)
 
-    def _lay_out(self, found: dict[str, str]) -> None:
+    def _lay_out(self, versions: Mapping[str, str | None]) -> None:
         """Put into Airflow's folder what it reads at its start; what the bucket has no more, goes."""
         _clear(self.state.plugins)
         for key, path in (("requirements.txt", self.state.requirements), ("startup.sh", self.state.startup)):
             path.unlink(missing_ok=True)
-            if key in found:
-                self._fetch(key, path)
-        if "plugins.zip" in found:
-            unpack(self.client.get_object(Bucket=self.bucket, Key="plugins.zip")["Body"].read(), self.state.plugins)
+            if key in versions:
+                self._fetch(key, path, versions[key])
+        if "plugins.zip" in versions:
+            packed = self.state.airflow / "plugins.zip"
+            self._fetch("plugins.zip", packed, versions["plugins.zip"])
+            unpack(packed.read_bytes(), self.state.plugins)
+            packed.unlink()
         _drop_unknown(self.state.dags, {self._place(key) for key in self._pulled})
 
 

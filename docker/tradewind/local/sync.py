@@ -25,12 +25,14 @@ class Sync:
     :param push: the first leg
     :param pull: the second leg; None where others take it
     :param tell: called with one line for each thing worth telling
+    :param updates: whether somebody else sees to what Airflow reads at its start alone
     """
 
-    def __init__(self, push: Push, pull: Pull | None, tell: Callable[[str], None]) -> None:
+    def __init__(self, push: Push, pull: Pull | None, tell: Callable[[str], None], *, updates: bool = False) -> None:
         self.tell = tell
         self._push = push
         self._pull = pull
+        self._updates = updates
         self._restart: dict[str, str | None] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -71,7 +73,8 @@ class Sync:
         found = self._listing()
         if self._pull is not None:
             self._pull.pull(found)
-        self._notice(found)
+        if not self._updates:
+            self._notice(found)
 
     def _notice(self, found: dict[str, str]) -> None:
         for key, name in RESTART.items():

@@ -7,6 +7,7 @@ import json
 import queue
 import subprocess
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from tradewind.local.errors import LocalError
@@ -37,22 +38,30 @@ class Channel:
         :param arguments: its arguments
         :raises LocalError: when there is none
         """
+        for _ in range(2):  # once more where the container was replaced by another one
+            answer = self._answer(do, arguments)
+            if answer is not None:
+                break
+            self.close()
+        else:
+            raise LocalError(f"the scheduler's container ended while it was asked ({do})")
+        if "error" in answer:
+            raise LocalError(str(answer["error"]))
+        return answer["answer"]
+
+    def _answer(self, do: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return one answer, None when the other end is gone."""
         if self._process is None or self._process.poll() is not None:
             self._open()
         try:
             assert self._process is not None and self._process.stdin is not None  # noqa: S101, PT018
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-            answer = json.loads(self._lines.get(timeout=TIMEOUT) or "null")
+            answer: dict[str, Any] | None = json.loads(self._lines.get(timeout=TIMEOUT) or "null")
         except (OSError, ValueError, queue.Empty) as error:
             self.close()
             raise LocalError(f"no answer from inside of the containers ({do})") from error
-        if answer is None:
-            self.close()
-            raise LocalError(f"the scheduler's container ended while it was asked ({do})")
-        if "error" in answer:
-            raise LocalError(str(answer["error"]))
-        return answer["answer"]
+        return answer
 
     def close(self) -> None:
         """End it."""

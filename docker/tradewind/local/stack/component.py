@@ -21,7 +21,7 @@ from tradewind.local.processes import Child, Guard, describe
 from tradewind.local.pull import Pull, listing
 from tradewind.local.s3 import client
 from tradewind.local.settings import Component
-from tradewind.local.stack import layout, requirements, startup, variables, vitals
+from tradewind.local.stack import layout, plugins, requirements, startup, variables, vitals
 from tradewind.local.state import write_private
 from tradewind.local.tables import Tables
 from tradewind.local.versions import version
@@ -84,7 +84,7 @@ class Container:
         for folder in (self.state.dags, self.state.plugins, self.state.airflow / "logs"):
             folder.mkdir(parents=True, exist_ok=True)
         self._until(lambda: bool(listing(self.pull.client, BUCKET)), "the bucket")
-        self.pull.prepare(listing(self.pull.client, BUCKET))
+        self.pull.prepare(listing(self.pull.client, BUCKET), layout.pinned())
         forced = variables.forced(self.version, int(os.environ["TRADEWIND_PORT"]))
         environment = variables.environment(forced, self.name)
         if self.state.startup.exists():
@@ -94,6 +94,8 @@ class Container:
         if self.state.requirements.exists():
             tell("installing requirements.txt")
             requirements.install(self.state.requirements, environment)
+        if self.name in ("scheduler", "hybrid"):  # one is enough: all have the same
+            plugins.check(self.state.plugins, environment)
         return environment
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
@@ -117,7 +119,8 @@ class Container:
             self._launch(component)
 
     def _launch(self, component: Component) -> None:
-        if component.job:
+        beside = bool(os.environ.get("TRADEWIND_BESIDE")) and component.name not in self.children
+        if component.job and not beside:
             self.tables.end_jobs(component.job)
         self.children[component.name] = self._spawn(component.name, *component.arguments)
 

@@ -29,12 +29,14 @@ class Found:
     :param service: the service it belongs to
     :param state: ``running``, ``exited`` ...
     :param status: the same in words, with its health and its exit status
+    :param generation: which versions of the bucket's objects it has; empty of one that has none
     """
 
     id: str
     service: str
     state: str
     status: str
+    generation: str = ""
 
     @property
     def running(self) -> bool:
@@ -110,7 +112,9 @@ def image_exists(name: str) -> bool:
 def containers(project: str) -> list[Found]:
     """Return the containers of a project, those that ended included."""
     # The daemon's name for the words below, and not the label's: older ones know no other.
-    format = '{{.ID}}\t{{.Label "com.docker.compose.service"}}\t{{.State}}\t{{.Status}}'
+    format = (
+        '{{.ID}}\t{{.Label "com.docker.compose.service"}}\t{{.State}}\t{{.Status}}\t{{.Label "tradewind.generation"}}'
+    )
     text = docker("ps", "--all", "--no-trunc", "--filter", _label(project), "--format", format)
     return [Found(*line.split("\t")) for line in text.splitlines()]
 
@@ -232,6 +236,10 @@ class Compose:
         """
         count = () if scale is None else ("--scale", f"{services[0]}={scale}")
         self._run("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *count, *services)
+
+    def run(self, service: str) -> None:
+        """Start a container of a service beside the one there is: without its port, and found by nobody."""
+        self._run("run", "--detach", "--no-deps", "--no-TTY", service)
 
     def _run(self, *arguments: str) -> str:
         with as_file(files("tradewind.local.stack") / "compose.yaml") as file:

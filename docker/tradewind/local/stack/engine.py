@@ -23,6 +23,7 @@ from tradewind.local.stack.compose import Compose, Found
 from tradewind.local.stack.forward import Forward
 from tradewind.local.stack.reaper import Reaper
 from tradewind.local.stack.scaling import QUIET
+from tradewind.local.stack.updates import Updates, objects
 from tradewind.local.stack.workers import LOG_LINES, SERVICE, Autoscaler, Containers
 from tradewind.local.state import State, drawn, write_private
 from tradewind.local.sync import Sync
@@ -48,6 +49,7 @@ class Stack(Engine):
     :param min_workers: how many there are at least, 1 when None
     :param max_workers: how many there are at most; up to 10, as many as the machine bears, when None
     :param environment_class: MWAA's name of the size, see :data:`tradewind.local.stack.sizes.CLASSES`
+    :param update: MWAA's worker replacement strategy, see :data:`tradewind.local.stack.updates.STRATEGIES`
     :param base: the image to build from; Python's own when None
     """
 
@@ -68,6 +70,7 @@ class Stack(Engine):
         min_workers: int | None = None,
         max_workers: int | None = None,
         environment_class: str | None = None,
+        update: str = "forced",
         base: str | None = None,
     ) -> None:
         super().__init__(
@@ -85,6 +88,20 @@ class Stack(Engine):
         self._channel = Channel(self.project_name)
         self._workers = Containers(self._compose, self._channel, self._keep_worker)
         self._scaler: Autoscaler | None = None
+        self._updates = Updates(
+            self._compose,
+            Compose(self.project_name, self.folder / "update.env"),
+            self._workers,
+            self.plan.services,
+            self.plan.minimum,
+            look=lambda: objects(client(self.s3_endpoint), self.bucket),
+            retire=self._retire if update == "graceful" else None,
+            reason=self._reason,
+            keep=lambda name, text: write_private(self.log(name), text),
+            tell=tell,
+            stopping=self._stopping,
+            patience=self.patience,
+        )
         self._reaper: Reaper | None = None
         self._sync: Sync | None = None
         self._forwards: dict[str, Forward] = {}
@@ -143,6 +160,7 @@ class Stack(Engine):
             self._progress("starting PostgreSQL, broker and S3")
             self._compose.up(*compose.SERVICES)
             self._open_bucket()
+            self._updates.pin(self._variables)
             self._progress("starting Airflow's containers")
             self._compose.up(*self.plan.services)
             self._watcher = threading.Thread(target=self._watch, name="tradewind-watch", daemon=True)
@@ -156,6 +174,7 @@ class Stack(Engine):
     def wait_ready(self, timeout: float | None = None) -> None:
         """Wait as every engine does; from then on the workers follow the load."""
         super().wait_ready(timeout)
+        self._updates.start()
         if self.plan.size.hybrid:
             return
         self._scaler = Autoscaler(
@@ -176,6 +195,7 @@ class Stack(Engine):
             self._sync.stop()
         if self._scaler is not None:
             self._scaler.stop()
+        self._updates.join(2 * compose.TIMEOUT)
         self._channel.close()
         if self._watcher is not None:
             self._watcher.join(30)
@@ -214,15 +234,14 @@ class Stack(Engine):
 
     def _build(self) -> None:
         found = images.prepare(self.version, self._base, self._constraints, self._tell)
-        self._compose.write(
-            {
-                **found.variables(),
-                "TRADEWIND_DATA": str(self.folder),
-                "TRADEWIND_PORT": str(self._port),
-                **self.plan.variables(self._machine),
-                "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
-            }
-        )
+        self._variables = {
+            **found.variables(),
+            "TRADEWIND_DATA": str(self.folder),
+            "TRADEWIND_PORT": str(self._port),
+            **self.plan.variables(self._machine),
+            "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
+        }
+        self._compose.write(self._variables)
         if not all(map(compose.image_exists, (found.airflow, found.services))):
             self._tell(f"building the images of Airflow {self.version.airflow} (kept for the next time)")
             self._compose.build(self._progress)
@@ -244,7 +263,7 @@ class Stack(Engine):
                     raise StartFailed(f"S3 does not answer: {error}\n{self._last_lines('aws')}") from error
                 time.sleep(0.2)
         push = Push(self.project, self.folder / "sync.json", s3, self.bucket)
-        self._sync = Sync(push, None, self._tell)
+        self._sync = Sync(push, None, self._tell, updates=True)
         self._sync.prepare()
         self._sync.start()
 
@@ -280,7 +299,7 @@ class Stack(Engine):
     def _look_at(self, found: Found) -> None:
         if self._stopping.is_set():
             return
-        if found.id in self._workers.ended:
+        if found.id in self._workers.ended or self._updates.concerns(found):
             return
         if not found.running:
             self._ended(found)
@@ -293,10 +312,7 @@ class Stack(Engine):
 
     def _ended(self, found: Found) -> None:
         """Replace a container, as MWAA does: the new one has another name and nothing of the old one."""
-        lines = self._lines_of(found)
-        _, failed, reason = lines.rpartition(layout.FAILED)
-        what = reason.strip() if failed else f"{found.service} {_describe(found.exit_status)}, its last lines:\n{lines}"
-        if not self._count_crash(found.service, what):
+        if not self._count_crash(found.service, self._reason(found)):
             return
         if found.service == SERVICE:
             self._workers.replace(found)
@@ -305,6 +321,16 @@ class Stack(Engine):
         self._compose.up(found.service)
         if found.service == "aws":
             self._fail("the container of S3 ended, and with it the way to the bucket: start again")
+
+    def _reason(self, found: Found) -> str:
+        """Return why a container ended: what it says itself, or its last lines."""
+        lines = self._lines_of(found)
+        _, failed, reason = lines.rpartition(layout.FAILED)
+        return reason.strip() if failed else f"{found.service} {_describe(found.exit_status)}, its last lines:\n{lines}"
+
+    def _retire(self, ids: list[str], seconds: float) -> None:
+        if self._scaler is not None:  # where it is None the one container works and schedules, and is replaced at once
+            self._scaler.retire(ids, seconds)
 
     def _lines_of(self, found: Found, lines: int = 60) -> str:
         """Return the last lines of a container, from its own reason on where it gives one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tradewind.local.state import Secrets, State
@@ -13,6 +14,12 @@ DATA = Path("/data")
 AIRFLOW = State(Path("/usr/local"))
 """Airflow's folders: those of MWAA, below ``/usr/local/airflow``."""
 CONSTRAINTS = Path("/etc/tradewind/constraints.txt")
+PINS = {
+    "plugins.zip": "TRADEWIND_PLUGINS",
+    "requirements.txt": "TRADEWIND_REQUIREMENTS",
+    "startup.sh": "TRADEWIND_STARTUP",
+}
+"""What a container starts with by its key, and the variable that holds its version in the bucket."""
 SCHEMA = Path("/etc/tradewind/airflow.sql")
 """Airflow's own schema, migrated when the images were built."""
 HEALTH = Path("/tmp/healthy")  # noqa: S108 - of the container, which nobody else is in
@@ -45,6 +52,13 @@ def secrets() -> Secrets:
 def options() -> dict[str, str]:
     """Return the variables made of the configuration options that the user gave."""
     return dict(json.loads(secret("options") or "{}"))
+
+
+def pinned() -> dict[str, str] | None:
+    """Return the versions that this container starts with, by key; None where it takes the newest."""
+    if not os.environ.get("TRADEWIND_GENERATION"):
+        return None
+    return {key: version for key, name in PINS.items() if (version := os.environ.get(name))}
 
 
 def database_dsn(name: str) -> str:

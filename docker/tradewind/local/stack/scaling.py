@@ -113,6 +113,7 @@ class Scaler:
         self._clock = clock
         self._paused: dict[str, float] = {}
         self._resumed: set[str] = set()
+        self._retired: dict[str, float] = {}
         self._made_sure = clock()
         self._surplus_since: float | None = None
 
@@ -120,6 +121,14 @@ class Scaler:
     def draining(self) -> list[str]:
         """The ids of the workers that take no tasks and will be ended."""
         return list(self._paused)
+
+    def retire(self, ids: list[str], seconds: float) -> None:
+        """Have workers end their tasks and go, whatever the load.
+
+        :param ids: their ids
+        :param seconds: how long they have: then they are ended with their tasks
+        """
+        self._retired |= dict.fromkeys(ids, self._clock() + seconds)
 
     def look(self) -> None:
         """Take one look, and do what it asks for.
@@ -129,7 +138,8 @@ class Scaler:
         load, found = self._workers.load(), self._workers.present()
         ids = {each.id for each in found}
         self._paused = {id: since for id, since in self._paused.items() if id in ids}
-        serving = [each for each in found if each.id not in self._paused]
+        self._retired = {id: until for id, until in self._retired.items() if id in ids}
+        serving = [each for each in found if each.id not in self._paused and each.id not in self._retired]
         wanted = needed(load.tasks, *self._bounds)
         if len(serving) < wanted:
             self._surplus_since = None
@@ -138,12 +148,16 @@ class Scaler:
             self._fewer(wanted, serving, load)
         else:
             self._surplus_since = None
+        self._pause_retired(found)
         idle = [each for each in found if each.id in self._paused and self._is_idle(each, load)]
         if idle:
             self._workers.end(idle)
             for worker in idle:
                 del self._paused[worker.id]
             self._tell(f"{_tasks(load)}: ended {_workers(len(idle))} without work")
+        if overdue := [each for each in found if each not in idle and self._is_overdue(each)]:
+            self._workers.end(overdue)
+            self._tell(f"ended {_workers(len(overdue))} whose tasks took longer than an update waits")
         self._resumed &= ids - {each.id for each in idle}
         if load.queued and self._clock() - self._made_sure > self._quiet / 2:
             self._made_sure = self._clock()
@@ -152,7 +166,7 @@ class Scaler:
     def _more(self, count: int, found: list[Worker], load: Load) -> None:
         """Have those take tasks again that are still there, then start others."""
         resumed = 0
-        for worker in [each for each in found if each.id in self._paused][:count]:
+        for worker in [each for each in found if each.id in self._paused and each.id not in self._retired][:count]:
             if self._workers.resume(worker):
                 del self._paused[worker.id]
                 self._resumed.add(worker.id)
@@ -162,6 +176,14 @@ class Scaler:
         if count > resumed:
             self._tell(f"{_tasks(load)}: starting {_workers(count - resumed)}")
             self._workers.add(count - resumed)
+
+    def _pause_retired(self, found: list[Worker]) -> None:
+        for worker in found:
+            if worker.id in self._retired and worker.id not in self._paused and self._workers.pause(worker):
+                self._paused[worker.id] = self._clock()
+
+    def _is_overdue(self, worker: Worker) -> bool:
+        return self._clock() > self._retired.get(worker.id, float("inf"))
 
     def _make_sure(self, workers: list[Worker]) -> None:
         """Have those take tasks again that once did so: Celery forgets it when it connects to the broker anew."""

@@ -53,6 +53,10 @@ def offered() -> dict[str, str]:
             # which Airflow takes it for failed.
             "celery.extra_celery_config": '{"worker_proc_alive_timeout": 60}',
             "celery.operation_timeout": "15",
+            # A task outlives the time without a web server while one is replaced.
+            "workers.execution_api_retries": "30",
+            "workers.execution_api_retry_wait_max": "5",
+            "workers.max_failed_heartbeats": "10",
             "dag_processor.refresh_interval": "2",
             "dag_processor.bundle_refresh_check_interval": "2",
         }

@@ -36,6 +36,8 @@ class Containers:
         self._lock = threading.Lock()  # Compose brings a service to a number: nobody else may be changing it meanwhile
         self.ended: set[str] = set()
         """The ids of those that were ended on purpose."""
+        self.hidden = ""
+        """The generation of those that are not workers yet: an update is trying them."""
 
     def load(self) -> Load:
         """Return the load of the environment."""
@@ -43,13 +45,13 @@ class Containers:
 
     def present(self) -> list[Worker]:
         """Return the workers, the oldest first; one that ended by itself too, for another takes its place."""
-        found = [each for each in self._all() if each.id not in self.ended]
+        found = [each for each in self._all() if self._counts(each)]
         return [Worker(each.id, each.healthy) for each in reversed(found)]
 
-    def add(self, count: int) -> None:
-        """Start so many more."""
+    def add(self, count: int, project: Compose | None = None) -> None:
+        """Start so many more, with the variables of another project where one is given."""
         with self._lock:
-            self._compose.up(SERVICE, scale=len(self._all()) + count)
+            (project or self._compose).up(SERVICE, scale=len(self._all()) + count)
 
     def replace(self, found: Found) -> None:
         """Put another in the place of one that ended by itself."""
@@ -73,19 +75,22 @@ class Containers:
         answer = self._channel.ask("work", host=worker.host)
         return Work(**answer) if answer else None
 
-    def end(self, workers: list[Worker]) -> None:
+    def end(self, workers: list[Worker], grace: int = GRACE) -> None:
         """End workers: their containers, and no others; Compose would end the newest."""
         ids = [each.id for each in workers]
         with self._lock:
             self.ended.update(ids)
             try:
-                compose.docker("stop", "--time", str(GRACE), *ids, timeout=GRACE + compose.TIMEOUT)
+                compose.docker("stop", "--time", str(grace), *ids, timeout=grace + compose.TIMEOUT)
                 for worker in workers:
                     self._keep(worker.host, compose.logs(worker.id, LOG_LINES))
                 compose.docker("rm", "--force", "--volumes", *ids)
             except LocalError:
                 self.ended.difference_update(ids)  # whatever became of them, they are looked after again
                 raise
+
+    def _counts(self, found: Found) -> bool:
+        return found.id not in self.ended and not (self.hidden and found.generation == self.hidden)
 
     def _all(self) -> list[Found]:
         return [each for each in compose.containers(self._compose.project) if each.service == SERVICE]
@@ -117,6 +122,7 @@ class Autoscaler:
         self._scaler = Scaler(workers, slots, minimum, maximum, tell=tell, quiet=quiet)
         self._tell = tell
         self._changed = changed
+        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tradewind-scale", daemon=True)
 
@@ -129,6 +135,11 @@ class Autoscaler:
         """Begin."""
         self._thread.start()
 
+    def retire(self, ids: list[str], seconds: float) -> None:
+        """Have workers end their tasks and go, whatever the load; see :meth:`Scaler.retire`."""
+        with self._lock:
+            self._scaler.retire(ids, seconds)
+
     def stop(self) -> None:
         """Stop looking; what is being done is done to its end."""
         self._stopping.set()
@@ -139,7 +150,8 @@ class Autoscaler:
         trouble, draining = "", self.draining
         while not self._stopping.wait(LOOK):
             try:
-                self._scaler.look()
+                with self._lock:
+                    self._scaler.look()
                 trouble = ""
             except LocalError as error:  # it outlives a scheduler or a database that is just being started again
                 if str(error) != trouble and not self._stopping.is_set():

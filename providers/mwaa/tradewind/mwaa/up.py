@@ -52,6 +52,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add_sizes(parser)
     parser.add_argument(
+        "--update",
+        choices=("forced", "graceful"),
+        help="with --engine docker, what becomes of the old workers when plugins, requirements.txt or startup.sh "
+        "change: they are ended, or end their tasks first (default: forced, as on MWAA)",
+    )
+    parser.add_argument(
         "--base-image",
         metavar="IMAGE",
         help="what the containers' images are built from (default: python:VERSION-slim-bookworm)",
@@ -128,8 +134,15 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
         from tradewind.local.stack.engine import Stack
 
         common |= {name: getattr(arguments, name) for name in SIZES}
-        return Stack(arguments.path, arguments.state, arguments.airflow, **common, base=arguments.base_image)
-    for name in (*SIZES, "base_image"):
+        return Stack(
+            arguments.path,
+            arguments.state,
+            arguments.airflow,
+            **common,
+            update=arguments.update or "forced",
+            base=arguments.base_image,
+        )
+    for name in (*SIZES, "update", "base_image"):
         if getattr(arguments, name) is not None:
             flag = name.removeprefix("environment_").replace("_", "-")
             raise InvalidInput(f"--{flag} is of the engine docker: add --engine docker")
