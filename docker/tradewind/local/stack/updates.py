@@ -162,18 +162,24 @@ class Updates:
         what, began = " and ".join(changed), time.monotonic()
         self._tell(f"{what} changed: updating; the old containers work on until the new ones are well")
         try:
-            self._replace(wanted)
+            old = self._replace(wanted)
         except LocalError as error:
             self._refused = wanted
             if not self._stopping.is_set():
                 self._tell(f"the update of {what} failed, the environment works on with the files before it:\n{error}")
-        else:
-            self._refused = None
-            self._tell(f"updated {what} in {time.monotonic() - began:.0f} s")
+            return
+        self._refused = None
+        try:
+            self._retire(old)
+        except LocalError as error:
+            if not self._stopping.is_set():
+                self._tell(f"a container of before the update could not be ended: {error}")
+        self._tell(f"updated {what} in {time.monotonic() - began:.0f} s")
 
-    def _replace(self, wanted: Objects) -> None:
+    def _replace(self, wanted: Objects) -> list[Found]:
         """Bring the environment to other versions, or back to those it has.
 
+        :return: the old containers, which are to end
         :raises LocalError: with the reason why the new containers did not come up
         """
         before, variables = self._variables, {**self._variables, **pins(wanted)}
@@ -191,7 +197,7 @@ class Updates:
         finally:
             self._candidate = self._workers.hidden = ""
         self._current, self._variables = wanted, variables
-        self._retire(old)
+        return old
 
     def _begin(self) -> None:
         """Start as many new containers as the environment has at least; the old ones go on."""
