@@ -229,8 +229,9 @@ class Updates:
         """Give the port to a new web server; one that has no port came up before."""
         tried = [each for each in self._new() if each.service == "webserver"]
         self._compose.write(variables)  # what ends from now on is replaced by new ones
-        self._end([each for each in old if each.service == "webserver"] + tried)
+        self._end([each for each in old if each.service == "webserver"])
         self._compose.up("webserver")
+        self._end(tried)
         self._wait(sum(self._counts.values()))
 
     def _go_back(self, before: Mapping[str, str]) -> None:
@@ -246,13 +247,16 @@ class Updates:
                 self._compose.up(name)
 
     def _retire(self, old: list[Found]) -> None:
-        """End the old containers: the workers as the strategy says, the others at once."""
+        """End the old containers: the workers as the strategy says, the others at once.
+
+        The workers come first: as long as old and new ones count as workers there are too many of them.
+        """
         workers = [each.id for each in old if each.service == SERVICE]
-        self._end([each for each in old if each.service not in (SERVICE, "webserver")])
         if self._retire_workers is not None:
             self._retire_workers(workers, GRACEFUL)
         elif workers:
             self._workers.end([Worker(id, ready=True) for id in workers], grace=FORCED)
+        self._end([each for each in old if each.service not in (SERVICE, "webserver")])
 
     def _end(self, found: list[Found]) -> None:
         self._leaving.update(each.id for each in found)
