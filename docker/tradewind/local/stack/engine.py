@@ -150,8 +150,9 @@ class Stack(Engine):
             self._secrets = self.state.secrets()
             self._port = self._choose_port()
             self._lay_out()
-            for old in self.state.logs.glob("worker-*.log"):
-                old.unlink()
+            for name in (*self.plan.services, "update"):  # of single containers of the last time
+                for old in self.state.logs.glob(f"{name}-*.log"):
+                    old.unlink()
             for warning in self.plan.warnings(self._machine):
                 self._tell(warning)
             self._build()

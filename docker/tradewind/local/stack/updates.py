@@ -81,7 +81,7 @@ class Updates:
     :param retire: called with the ids of the old workers and the seconds they have, for a graceful update; None to
         end them at once
     :param reason: returns why a container ended, with its last lines
-    :param keep: called with a name and what a container wrote that did not come up
+    :param keep: called with a name and what a container wrote that is gone
     :param tell: called with a line (or several) for each thing worth telling
     :param stopping: set when the environment ends
     :param patience: seconds that the new containers have
@@ -237,10 +237,7 @@ class Updates:
     def _go_back(self, before: Mapping[str, str]) -> None:
         """Remove what is new, and start what was ended for it."""
         self._compose.write(before)
-        new = self._new()
-        for each in new:
-            self._keep(f"update-{each.service}", compose.logs(each.id, LOG_LINES))
-        self._end(new)
+        self._end(self._new(), "update-{0}")
         there = {each.service for each in self._airflow()}
         for name in self._services:
             if name not in there:
@@ -258,11 +255,13 @@ class Updates:
             self._workers.end([Worker(id, ready=True) for id in workers], grace=FORCED)
         self._end([each for each in old if each.service not in (SERVICE, "webserver")])
 
-    def _end(self, found: list[Found]) -> None:
+    def _end(self, found: list[Found], name: str = "{0}-{1}") -> None:
+        """End containers, and keep what they wrote under a name made of the service and the id."""
         self._leaving.update(each.id for each in found)
         for each in found:
             grace = GRACES.get(each.service, FORCED)
             compose.docker("stop", "--time", str(grace), each.id, timeout=grace + compose.TIMEOUT)
+            self._keep(name.format(each.service, each.id[:12]), compose.logs(each.id, LOG_LINES))
             compose.docker("rm", "--force", "--volumes", each.id)
 
     def _new(self) -> list[Found]:
