@@ -53,7 +53,7 @@ def offered() -> dict[str, str]:
             # which Airflow takes it for failed.
             "celery.extra_celery_config": '{"worker_proc_alive_timeout": 60}',
             "celery.operation_timeout": "15",
-            # Seconds until a scheduler takes over the tasks of one that an update ended, and misses those without a worker.
+            # Seconds until a scheduler takes over the tasks of one that an update ended: only its own does it miss.
             "scheduler.orphaned_tasks_check_interval": "30",
             # A task outlives the time without a web server while one is replaced.
             "workers.execution_api_retries": "30",
