@@ -27,6 +27,11 @@ class Finder:
 sys.meta_path.insert(0, Finder())
 """
 """pyarrow imports it where it is installed, once it makes a value of its own of one of Python's."""
+AS_A_TASK_ENDS = """
+import os
+os._exit(0)
+"""
+"""Airflow finalizes no Python at the end of a task; a thread of pyarrow 16 that just lets a file go would abort it."""
 
 
 class Stored:

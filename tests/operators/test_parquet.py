@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fix_copies import Short
-from tests.fix_formats import NAME, NO_PANDAS, Stored, csv_of, part_of, values_of, written
+from tests.fix_formats import AS_A_TASK_ENDS, NAME, NO_PANDAS, Stored, csv_of, part_of, values_of, written
 from tests.services import pyarrow
 from tradewind.hooks.errors import DataError, InvalidArgument, TransientError
 from tradewind.operators.dialect import CsvDialect
@@ -436,7 +436,8 @@ for kind, (texts, _) in [*TYPED.items(), ("decimal", (["1.5", None], None))]:
 
 
 def test_pandas_stays_out() -> None:
-    subprocess.run([sys.executable, "-c", NO_PANDAS + BOTH_WAYS], check=True, cwd=Path(__file__).parents[2])
+    program = NO_PANDAS + BOTH_WAYS + AS_A_TASK_ENDS
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

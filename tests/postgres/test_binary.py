@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fix_copies import WORK, copy
-from tests.fix_formats import NO_PANDAS
+from tests.fix_formats import AS_A_TASK_ENDS, NO_PANDAS
 from tests.fix_postgres import Database
 from tests.services import pyarrow
 from tradewind.hooks.errors import DataError
@@ -260,7 +260,8 @@ def test_pandas_stays_out(tmp_path: Path) -> None:
     pa, file = pyarrow(), tmp_path / "a.parquet"
     columns = [pa.array(values, arrow(kind)) for kind, (_, values) in PLAIN.items()]
     pa.parquet.write_table(pa.table(columns, names=list(PLAIN)), file)
-    arguments = [sys.executable, "-c", NO_PANDAS + READS, str(file), *(base for base, _ in PLAIN.values())]
+    program = NO_PANDAS + READS + AS_A_TASK_ENDS
+    arguments = [sys.executable, "-c", program, str(file), *(base for base, _ in PLAIN.values())]
     subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2])
 
 
