@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STRATEGIES = ("forced", "graceful")
-"""MWAA's worker replacement strategies; the first is its default."""
+"""MWAA's worker replacement strategies; the first is the default."""
 LOOK = 1.0
 """Seconds between two looks at the bucket, and at the new containers."""
 GRACEFUL = 12 * 3600.0
