@@ -31,7 +31,7 @@ AS_A_TASK_ENDS = """
 import os
 os._exit(0)
 """
-"""Airflow finalizes no Python at the end of a task; a process that had used pyarrow 16 was seen to abort while it did."""
+"""Airflow finalizes no Python at the end of a task; a process that had used pyarrow 16 was seen to abort in it."""
 
 
 class Stored:

@@ -55,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         "--update",
         choices=("forced", "graceful"),
         help="with --engine docker, what becomes of the old workers when plugins, requirements.txt or startup.sh "
-        "change: they are ended, or end their tasks first (default: forced, as on MWAA)",
+        "change: they are ended, or end their tasks first (default: forced)",
     )
     parser.add_argument(
         "--base-image",
