@@ -13,11 +13,27 @@ from tests.fix_postgres import Database
 from tests.redshift.data_api import DataApi
 from tradewind.amazon.redshift.data import RedshiftDataHook
 from tradewind.amazon.redshift.operators import RedshiftDataOperator
-from tradewind.hooks.compat import AirflowTaskTimeout
+from tradewind.hooks.compat import AirflowTaskTimeout, defers_by_default
 from tradewind.hooks.errors import AccessDenied, ConnectionFailed, InvalidArgument, PermanentError, TransientError
 
 Make = Callable[..., RedshiftDataOperator]
 MakeContext = Callable[..., Any]
+
+
+@pytest.mark.parametrize(("option", "expected"), [(None, True), ("True", True), ("False", False)])
+def test_it_defers_unless_somebody_has_said_no(
+    option: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", raising=False)
+    if option is not None:
+        monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", option)
+    given: dict[str, Any] = {"sql": "SELECT 1", "cluster_identifier": "sales", "database": "dev"}
+    defers_by_default.cache_clear()
+    try:
+        assert RedshiftDataOperator(task_id="by_default", **given).deferrable is expected
+        assert RedshiftDataOperator(task_id="said", deferrable=not expected, **given).deferrable is not expected
+    finally:
+        defers_by_default.cache_clear()
 
 
 def test_the_ids_are_the_result_unless_rows_are_asked_for(operator: Make, context: MakeContext, api: DataApi) -> None:

@@ -152,7 +152,7 @@ def defers_by_default() -> bool:
 
     with catch_warnings():
         simplefilter("ignore")  # about options of other sections
-        known: Any = conf.as_dict(display_source=True, include_cmds=False, include_secret=False)
+        known: Any = conf.as_dict(display_source=True, display_sensitive=True, include_cmds=False, include_secret=False)
     value, source = known["operators"]["default_deferrable"]
     return source == "default" or str(value).lower() == "true"
 
