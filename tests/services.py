@@ -78,4 +78,5 @@ def found() -> dict[str, str | None]:
         "s3": s3(),
         "snowflake": snowflake(),
         "bash": shutil.which("bash"),
+        "docker": docker(),
     }

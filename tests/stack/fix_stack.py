@@ -21,13 +21,6 @@ BASE = "TRADEWIND_BASE_IMAGE"
 CONSTRAINTS = Path(os.environ.get("TRADEWIND_CONSTRAINTS_DIR") or Path(__file__).parents[3] / "shared" / "mwaa")
 
 
-def require(service: str, reason: str) -> None:
-    """Skip, or fail where the stack is required: ``TRADEWIND_STACK=1`` beside ``TRADEWIND_REQUIRE=all``."""
-    if os.environ.get("TRADEWIND_STACK") != "1":
-        pytest.skip(f"{service}: {reason}")
-    services.require(service, reason)
-
-
 def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
@@ -60,13 +53,13 @@ class Containers:
 def stack_arguments(airflow: str) -> tuple[str, ...]:
     """Return the arguments of ``up`` for the engine docker, where it can be used."""
     if services.docker() is None:
-        require("docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two")
+        services.require("docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two")
     constraints = CONSTRAINTS / airflow / "constraints.txt"
     if not constraints.is_file():
-        require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
+        services.require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")
     base = os.environ.get(BASE) or f"tradewind-test/base:{VERSIONS[airflow].python}"
     if subprocess.run(["docker", "image", "inspect", base], capture_output=True, check=False).returncode != 0:
-        require("base image", f"there is no image {base}: .ci/stack makes it, or set {BASE}")
+        services.require("base image", f"there is no image {base}: .ci/stack makes it, or set {BASE}")
     return "--engine", "docker", "--airflow", airflow, "--base-image", base, "--constraints", str(constraints)
 
 
