@@ -53,7 +53,9 @@ class Containers:
 def stack_arguments(airflow: str) -> tuple[str, ...]:
     """Return the arguments of ``up`` for the engine docker, where it can be used."""
     if services.docker() is None:
-        services.require("docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two")
+        services.require(
+            "docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two"
+        )
     constraints = CONSTRAINTS / airflow / "constraints.txt"
     if not constraints.is_file():
         services.require("constraints", f"there is no {constraints}: set TRADEWIND_CONSTRAINTS_DIR")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.fix_up import Up, command, is_there, wait_for
 from tests.stack.fix_stack import Containers, docker
 from tradewind.local.api import Api
 from tradewind.local.s3 import client
+from tradewind.local.stack import layout
+from tradewind.local.stack.forward import Forward
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -106,6 +109,23 @@ def test_nobody_else_gets_in_and_user_code_does_not_get_out(
     with connection, connection.cursor() as cursor:
         cursor.execute("create table kept as select 1 as one")
     connection.close()
+
+    # Straight where this machine reaches the container's address, through another container where it does not.
+    for forward in (
+        Forward(containers.project, *layout.POSTGRES, through="none"),
+        Forward(containers.project, *layout.POSTGRES, direct=False),
+    ):
+        dsn = re.sub(r":\d+/", f":{forward.port}/", facts["warehouse"])
+        connection = psycopg2.connect(dsn)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("select repeat('x', 3000000), one from kept")
+            assert cursor.fetchone() == ("x" * 3_000_000, 1)
+        forward.close()
+        with pytest.raises(psycopg2.OperationalError, match="server closed the connection unexpectedly"):
+            connection.cursor().execute("select 1")
+        connection.close()
+        with pytest.raises(psycopg2.OperationalError, match="refused"):
+            psycopg2.connect(dsn)
 
     # A process that hangs is not well, though it runs; what the container's health says reaches the terminal.
     docker("exec", found["scheduler"]["Id"], "python3", "-c", STOP)

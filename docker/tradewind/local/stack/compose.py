@@ -119,6 +119,15 @@ def containers(project: str) -> list[Found]:
     return [Found(*line.split("\t")) for line in text.splitlines()]
 
 
+def address(project: str, service: str) -> str | None:
+    """Return the address of a running service's container in the private network, None where there is none."""
+    found = [each for each in containers(project) if each.service == service and each.state == "running"]
+    if not found:
+        return None
+    networks = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", found[0].id))
+    return next((each["IPAddress"] for name, each in networks.items() if name.endswith("_inside")), None) or None
+
+
 def clear(project: str, *, grace: int = 10) -> None:
     """End and remove what there is of a project: containers, networks, volumes.
 

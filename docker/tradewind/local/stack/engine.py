@@ -249,11 +249,7 @@ class Stack(Engine):
 
     def _open_bucket(self) -> None:
         """Make a way to the private network and bring the bucket up to date."""
-        through = next(each.id for each in compose.containers(self.project_name) if each.service == "aws")
-        self._forwards = {
-            "aws": Forward(through, ("127.0.0.1", layout.AWS[1])),
-            "postgres": Forward(through, layout.POSTGRES),
-        }
+        self._forwards = {at[0]: Forward(self.project_name, *at) for at in (layout.AWS, layout.POSTGRES)}
         s3, deadline = client(self.s3_endpoint), time.monotonic() + 90
         while True:
             try:
