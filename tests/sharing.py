@@ -13,7 +13,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
-        # One environment at a time: each takes more than a gigabyte and both cores while it starts.
-        group = "environment" if item.get_closest_marker("slow") else TOGETHER.get(item.nodeid.partition("::")[0])
+        # One environment of each engine at a time: each takes more than a gigabyte and both cores while it starts.
+        file = item.nodeid.partition("::")[0]
+        if item.get_closest_marker("slow"):
+            group: str | None = "containers" if file.startswith("tests/stack/") else "environment"
+        else:
+            group = TOGETHER.get(file)
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
