@@ -50,6 +50,14 @@ class Containers:
         return [*self.ids(), *(name for names in kinds for name in names)]
 
 
+def require_docker() -> None:
+    """Skip, or fail where every service is required, without a Docker that can be used."""
+    if services.docker() is None:
+        services.require(
+            "docker", "there is no Docker with Compose and buildx that answers: .ci/stack makes the latter two"
+        )
+
+
 def stack_arguments(airflow: str) -> tuple[str, ...]:
     """Return the arguments of ``up`` for the engine docker, where it can be used."""
     if services.docker() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -17,6 +18,8 @@ from tradewind.local.errors import InvalidInput, LocalError, OutOfSpace
 TIMEOUT = 120.0
 """Seconds for one command; builds have their own."""
 BUILD_TIMEOUT = 60 * 60.0
+KEPT = "720h"
+"""Age of an image that nobody uses, from which on it is not worth its gigabyte."""
 SERVICES = ("postgres", "broker", "aws")
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
@@ -156,6 +159,13 @@ def illness(container: str) -> str:
     """Return what the last health check of a container said."""
     health = json.loads(docker("inspect", "--format", "{{json .State.Health}}", container))
     return str(health["Log"][-1]["Output"]).strip() if health and health["Log"] else ""
+
+
+def forget_old_images() -> None:
+    """Remove our images that are as old as that and that no container has; other environments' are built again."""
+    wanted = ("--filter", "label=tradewind.images", "--filter", f"until={KEPT}")
+    with contextlib.suppress(LocalError):  # somebody else is just removing images
+        docker("image", "prune", "--all", "--force", *wanted, timeout=5 * TIMEOUT)
 
 
 def usage(project: str) -> list[dict[str, Any]]:

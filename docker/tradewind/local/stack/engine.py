@@ -246,6 +246,7 @@ class Stack(Engine):
         if not all(map(compose.image_exists, (found.airflow, found.services))):
             self._tell(f"building the images of Airflow {self.version.airflow} (kept for the next time)")
             self._compose.build(self._progress)
+            compose.forget_old_images()
 
     def _open_bucket(self) -> None:
         """Make a way to the private network and bring the bucket up to date."""
