@@ -30,7 +30,8 @@ def answer():
     import boto3
     connection = BaseHook.get_connection("warehouse")
     body = boto3.client("s3").get_object(Bucket="mwaa-local", Key="dags/hello.py")["Body"].read()
-    read = "DAG(" in body.decode()
+    account = boto3.client("sts").get_caller_identity()["Account"]  # of the local server, like S3's
+    read = "DAG(" in body.decode() and account == "123456789012"
     return {"schema": connection.schema, "mine": os.environ.get("MINE"), "read": read, "word": "WORD"}
 
 with DAG("hello", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False):

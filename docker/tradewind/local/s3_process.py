@@ -1,4 +1,7 @@
-"""The local S3 server's process: moto's application, with buckets that are saved in a folder.
+"""The local AWS server's process: moto's application, whose S3 buckets are saved in a folder.
+
+What else moto has (SQS, STS, IAM, Step Functions, Redshift Data ...) answers at the same port, and is loaded when it is
+first asked for; it is forgotten at the end.
 
 ``python -m tradewind.local.s3_process PORT FOLDER [ADDRESS]``
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tradewind.local import aws_services
 from tradewind.local.s3_store import IN_MEMORY, Store, clear_spool, raise_file_limit
 
 INTERVAL = 5.0
@@ -96,6 +100,8 @@ def main() -> int:
     app = Collecting(DomainDispatcherApplication(create_backend_app))
     server = make_server(address, port, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    aws_services.run_state_machines(port)  # loads what nobody who wants S3 should wait for
+    aws_services.keep_messages_whole()
     while not stopping.wait(INTERVAL):
         save(store)
     server.shutdown()

@@ -102,19 +102,19 @@ def inherited(python: Path) -> dict[str, str]:
     return kept
 
 
-def connections(host: str, port: int, password: str, s3_endpoint: str) -> dict[str, str]:
+def connections(host: str, port: int, password: str, aws_endpoint: str) -> dict[str, str]:
     """Return the connections ``aws_default``, ``postgres_default`` and ``warehouse`` as variables.
 
     :param host: where PostgreSQL listens
     :param port: likewise
     :param password: of its user
-    :param s3_endpoint: the address of S3
+    :param aws_endpoint: the address of S3 and the other AWS services
     """
     aws = {
         "conn_type": "aws",
         "login": s3.ACCESS_KEY,
         "password": s3.SECRET_KEY,
-        "extra": {"endpoint_url": s3_endpoint, "region_name": s3.REGION},
+        "extra": {"endpoint_url": aws_endpoint, "region_name": s3.REGION},
     }
     warehouse = {
         "conn_type": "postgres",
@@ -132,7 +132,7 @@ def connections(host: str, port: int, password: str, s3_endpoint: str) -> dict[s
         "AWS_ACCESS_KEY_ID": s3.ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": s3.SECRET_KEY,
         "AWS_DEFAULT_REGION": s3.REGION,
-        "AWS_ENDPOINT_URL_S3": s3_endpoint,
+        "AWS_ENDPOINT_URL": aws_endpoint,
     }
 
 
