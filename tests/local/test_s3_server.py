@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tradewind.local.errors import StartFailed
 from tradewind.local.s3 import S3Server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def versions(server: S3Server) -> list[tuple[object, ...]]:
@@ -98,6 +105,34 @@ def test_an_object_whose_file_is_gone_is_left_out_and_said(tmp_path: Path) -> No
         listed = server.client().list_objects_v2(Bucket="plain")["Contents"]
         assert [entry["Key"] for entry in listed] == ["kept"]
         assert "lost: s3://plain/lost" in server.log.read_text()
+
+
+def test_what_was_answered_while_it_ended_is_there_again(tmp_path: Path) -> None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    answered: list[str] = []
+
+    def put(client: S3Client, name: str) -> None:
+        with contextlib.suppress(BotoCoreError, ClientError):  # the server has ended
+            for number in itertools.count():
+                client.put_object(Bucket="plain", Key=f"{name}-{number}", Body=b"x" * 1000)
+                answered.append(f"{name}-{number}")
+
+    with S3Server(tmp_path) as server:
+        client = server.client()
+        client.create_bucket(Bucket="plain")
+        threads = [threading.Thread(target=put, args=(client, f"writer-{number}")) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(answered) < 100:
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+
+    with S3Server(tmp_path) as server:
+        pages = server.client().get_paginator("list_objects_v2").paginate(Bucket="plain")
+        kept = {entry["Key"] for page in pages for entry in page["Contents"]}
+    assert set(answered) <= kept
 
 
 def test_content_lies_in_files_not_in_memory(tmp_path: Path) -> None:

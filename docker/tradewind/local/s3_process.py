@@ -24,6 +24,8 @@ from tradewind.local.s3_store import IN_MEMORY, Store, clear_spool, raise_file_l
 
 INTERVAL = 5.0
 """Seconds between two savings."""
+PATIENCE = 5.0
+"""Seconds that a request has to end when the server does."""
 UNCOLLECTED = 16 << 20
 """Bytes of bodies after which garbage is collected."""
 
@@ -54,6 +56,42 @@ def answer_missing_uploads() -> None:
         self.multiparts = Uploads()
 
     FakeBucket.__init__ = init  # type: ignore[method-assign]
+
+
+class Ending:
+    """Lets requests end that have begun, and begins no other, so that nothing is answered that is not saved.
+
+    :param app: the WSGI application
+    """
+
+    def __init__(self, app: Callable[..., Iterable[bytes]]) -> None:
+        self._app = app
+        self._running = 0
+        self._ends = False
+        self._changed = threading.Condition()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request; 503, which every client of AWS tries again, once the server is ending."""
+        with self._changed:
+            if self._ends:
+                start_response("503 Service Unavailable", [("Content-Length", "0"), ("Connection", "close")])
+                return []
+            self._running += 1
+        try:
+            return self._app(environ, start_response)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def end(self, timeout: float) -> None:
+        """Begin no request any more, and wait for the end of those that run.
+
+        :param timeout: seconds
+        """
+        with self._changed:
+            self._ends = True
+            self._changed.wait_for(lambda: not self._running, timeout)
 
 
 class Collecting:
@@ -97,13 +135,14 @@ def main() -> int:
     answer_missing_uploads()
     store = Store(folder)
     store.restore()
-    app = Collecting(DomainDispatcherApplication(create_backend_app))
+    app = Ending(Collecting(DomainDispatcherApplication(create_backend_app)))
     server = make_server(address, port, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     aws_services.run_state_machines(port)  # loads what nobody who wants S3 should wait for
     aws_services.keep_messages_whole()
     while not stopping.wait(INTERVAL):
         save(store)
+    app.end(PATIENCE)
     server.shutdown()
     return 0 if save(store) else 1
 
