@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from tradewind.local import settings
 from tradewind.local.api import Api, ApiError
+from tradewind.local.crashes import RESTARTS, Crashes
 from tradewind.local.errors import InvalidInput, StartFailed
 from tradewind.local.processes import free_port, port_is_free
 from tradewind.local.project import Project
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET = "mwaa-local"
-RESTARTS = 3
-"""How often a component that crashed is started again before the environment gives up."""
 
 
 class Engine(ABC):
@@ -68,7 +67,7 @@ class Engine(ABC):
         self._wanted_port = port
         self._port = 0
         self._secrets: Secrets
-        self._crashes: dict[str, int] = {}
+        self._crashes = Crashes()
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
         self._ready = False
@@ -175,17 +174,18 @@ class Engine(ABC):
             return {}
         return {name.replace("_", "-"): facts or {} for name, facts in found.items()}
 
-    def _count_crash(self, name: str, what: str) -> bool:
+    def _count_crash(self, name: str, what: str, times: int = RESTARTS) -> bool:
         """Say whether a part that crashed is to be started again, and tell it.
 
         :param name: the part
         :param what: how it ended, with its last lines
+        :param times: how often in a row it may be
         """
-        self._crashes[name] = count = self._crashes.get(name, 0) + 1
-        if not self._ready or count > RESTARTS:
+        count = self._crashes.count(name)
+        if not self._ready or count > times:
             self._fail(what)
             return False
-        self._tell(f"{what}\nstarting {name} again ({count} of {RESTARTS})")
+        self._tell(f"{what}\nstarting {name} again ({count} of {times})")
         return True
 
     def _choose_port(self) -> int:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from tradewind.local import settings
-from tradewind.local.engine import BUCKET, RESTARTS
+from tradewind.local.crashes import RESTARTS, Crashes
+from tradewind.local.engine import BUCKET
 from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.processes import Child, Guard, describe
 from tradewind.local.pull import Pull, listing
@@ -53,7 +54,7 @@ class Container:
         self.stopping = threading.Event()
         self.starting = True
         self.children: dict[str, Child] = {}
-        self.crashes: dict[str, int] = {}
+        self.crashes = Crashes()
 
     def run(self) -> None:
         """Start, watch, and end in good order at SIGTERM.
@@ -183,7 +184,7 @@ class Container:
                     self._crashed(name, status)
 
     def _crashed(self, name: str, status: int) -> None:
-        self.crashes[name] = count = self.crashes.get(name, 0) + 1
+        count = self.crashes.count(name)
         if count > RESTARTS or not layout.HEALTH.exists():
             raise StartFailed(f"{name} ended with {describe(status)}")
         tell(f"{name} ended with {describe(status)}: starting it again ({count} of {RESTARTS})")
