@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from tradewind.local.crashes import RESTARTS
 from tradewind.local.engine import Engine
 from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.postgres import USER
@@ -310,15 +311,14 @@ class Stack(Engine):
 
     def _ended(self, found: Found) -> None:
         """Replace a container, as MWAA does: the new one has another name and nothing of the old one."""
-        if not self._count_crash(found.service, self._reason(found)):
+        each = self.most if found.service == SERVICE else 1  # a fault of one is no fault of the others
+        if not self._count_crash(found.service, self._reason(found), each * RESTARTS):
             return
         if found.service == SERVICE:
             self._workers.replace(found)
             return
         compose.docker("rm", "--force", "--volumes", found.id)
         self._compose.up(found.service)
-        if found.service == "aws":
-            self._fail("the container of S3 ended, and with it the way to the bucket: start again")
 
     def _reason(self, found: Found) -> str:
         """Return why a container ended: what it says itself, or its last lines."""

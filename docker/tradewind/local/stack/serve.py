@@ -43,14 +43,15 @@ def postgres() -> int:
 
 
 def broker() -> int:
-    """Become Redis, in memory alone: what it holds Airflow sends again."""
+    """Become Redis, every message written down: MWAA's queue loses none either when one of its machines ends."""
     settings = {
         "bind": "* -::*",
         "port": str(layout.BROKER[1]),
         "requirepass": layout.secret("broker"),
         "save": '""',
-        "appendonly": "no",
-        "dir": str(SCRATCH),
+        "appendonly": "yes",
+        "appendfsync": "everysec",  # the end of the process loses nothing; what was written is the kernel's by then
+        "dir": str(layout.DATA),
     }
     file = SCRATCH / "redis.conf"
     write_private(file, "".join(f"{key} {value}\n" for key, value in settings.items()))
