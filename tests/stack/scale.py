@@ -16,22 +16,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tests.fix_up import Up, is_there, wait_for
-from tests.stack.fix_stack import stack_arguments
+from tests.fix_up import is_there, wait_for
+from tests.stack.environment import Environment, patiently
 from tests.stack.plot import Sample, draw
-from tradewind.local.api import DONE, Api, ApiError
+from tradewind.local.api import DONE
 from tradewind.local.errors import LocalError
-from tradewind.local.stack import compose
-from tradewind.local.stack.channel import Channel
-from tradewind.local.stack.engine import project_name
 from tradewind.local.stack.scaling import STEADY
-from tradewind.local.state import State
 from tradewind.local.versions import VERSIONS
 
 SLOTS = 5
@@ -84,67 +79,28 @@ for size in {SIZES}:
 """
 
 
-def patiently(call: Callable[[], Any]) -> Any:
-    """Call until the web server answers: on a busy machine it may take longer than a call waits."""
-    for _ in range(9):
-        try:
-            return call()
-        except OSError:
-            time.sleep(1)
-    return call()
-
-
-class Stack:
-    """The environment of containers, watched."""
+class Stack(Environment):
+    """The environment of containers with the bursts' DAGs, its load watched."""
 
     def __init__(self, folder: Path, airflow: str, most: int, *more: str) -> None:
-        (folder / "project" / "dags").mkdir(parents=True)
-        (folder / "project" / "dags" / "burst.py").write_text(DAG)
-        size = ("--min-workers", "1", "--max-workers", str(most))
-        self.state = State(folder / "project" / ".tradewind")
-        self.most = most
-        self._up = Up(folder / "project", *stack_arguments(airflow), *size, *more)
         self.samples: list[Sample] = []
         self._stopping = threading.Event()
-        self._channel = Channel(project_name(self.state))
         self._sampler = threading.Thread(target=self._sample, daemon=True)
-        try:
-            self.facts = self._up.ready(600)
-            self.api = Api(
-                self.facts["web"], VERSIONS[airflow].major, self.facts["user"], self.facts["password"], timeout=60
-            )
-            self._query(
-                "create table works (run text, task text, try int, host text, began timestamptz default now(), "
-                "ended timestamptz)"
-            )
-            wait_for(lambda: all(is_there(self.api, f"burst_{size}") for size in SIZES), 120, "the DAGs in Airflow")
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(folder, airflow, {"burst.py": DAG}, most, *more)
+
+    def prepare(self) -> None:
+        self.query(
+            "create table works (run text, task text, try int, host text, began timestamptz default now(), "
+            "ended timestamptz)"
+        )
+        wait_for(lambda: all(is_there(self.api, f"burst_{size}") for size in SIZES), 120, "the DAGs in Airflow")
         self._sampler.start()
 
     def close(self) -> None:
         self._stopping.set()
         if self._sampler.ident is not None:
             self._sampler.join(60)
-        self._channel.close()
-        if self._up.process.poll() is None:
-            self._up.process.terminate()
-            self._up.process.wait(180)
-
-    @property
-    def talk(self) -> str:
-        """What the command said."""
-        return self._up.talk.read_text()
-
-    @property
-    def draining(self) -> list[str]:
-        found = self.state.running() or {}
-        return list(found.get("draining", []))
-
-    def workers(self) -> int:
-        """Return how many worker containers there are."""
-        return len(self._found())
+        super().close()
 
     def burst(self, rng: random.Random, size: int, least: float, most: float) -> str:
         """Start a run of a DAG of so many tasks, each of a random length.
@@ -154,14 +110,7 @@ class Stack:
         seconds = [round(rng.uniform(least, most), 1) for _ in range(size)]
         run_id = f"run_{rng.randrange(10**12)}"
 
-        def begin() -> bool:
-            try:
-                self.api.trigger(f"burst_{size}", {"seconds": seconds}, run_id)
-            except ApiError as error:  # the answer to an earlier call was lost, its work was not
-                return error.status == 409
-            return True
-
-        patiently(begin)
+        self.begin(f"burst_{size}", run_id, {"seconds": seconds})
         return run_id
 
     def wait_run(self, size: int, run_id: str) -> None:
@@ -176,7 +125,7 @@ class Stack:
             for each in found
             if (each["state"], each["try_number"]) != ("success", 1)
         ]
-        rows = self._query("select task, count(*), count(ended) from works where run = %s group by 1", run_id)
+        rows = self.query("select task, count(*), count(ended) from works where run = %s group by 1", run_id)
         wrong += [
             f"{task} began {began} times and ended {ended} times"
             for task, began, ended in rows
@@ -186,32 +135,17 @@ class Stack:
             wrong.append(f"{len(rows)} of {size} tasks wrote down their beginning")
         return wrong
 
-    def _found(self) -> list[compose.Found]:
-        found = compose.containers(project_name(self.state))
-        return [each for each in found if each.service == "worker" and each.running]
-
     def _sample(self) -> None:
         began = time.monotonic()
         while not self._stopping.wait(0.5):
             try:
-                load = self._channel.ask("load")
-                found = self._found()
+                load = self.channel.ask("load")
+                found = self.found("worker")
             except LocalError:
                 continue
             ready = sum(each.healthy for each in found)
             tasks = load["running"] + load["queued"]
             self.samples.append(Sample(time.monotonic() - began, tasks, len(found), ready))
-
-    def _query(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
-        import psycopg2
-
-        with (
-            closing(psycopg2.connect(self.facts["warehouse"])) as connection,
-            connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
