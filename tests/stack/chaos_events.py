@@ -106,8 +106,7 @@ class Events:
         return self._back(f"{service} {how}", under_way, lambda: self._replaced(service, found.id))
 
     def _worker(self) -> Hit:
-        host, count = self._busy()
-        (found,) = (each for each in self._stack.found("worker") if each.id.startswith(host))
+        found, count = self._busy()
         self._end(found.id, "killed")
         return self._back("worker killed", f"{count} tasks on it", lambda: self._well("worker", found.id))
 
@@ -131,8 +130,7 @@ class Events:
         """Cut a worker off for longer than its tasks' signs of life are waited for, and let it come back."""
         from tests.stack.chaos import HEARTBEAT
 
-        host, count = self._busy()
-        (found,) = (each for each in self._stack.found("worker") if each.id.startswith(host))
+        found, count = self._busy()
         network, seconds = f"{self._stack.project}_inside", HEARTBEAT + self._rng.uniform(8, 20)
         compose.docker("network", "disconnect", network, found.id)
         time.sleep(seconds)
@@ -161,15 +159,16 @@ class Events:
             )
         )
 
-    def _busy(self) -> tuple[str, int]:
-        """Wait for a worker with tasks on it, and return one of those."""
-        statement = "select hostname, count(*) from task_instance where state = 'running' group by 1 order by 1"
+    def _busy(self) -> tuple[compose.Found, int]:
+        """Wait for a worker with tasks on it, and return one of those and how many there are."""
+        statement = "select hostname, count(*) from task_instance where state = 'running' group by 1"
 
-        def found() -> list[tuple[str, int]]:
-            there = [each.id[:12] for each in self._stack.found("worker") if each.healthy]
-            return [(host, count) for host, count in outlasting(lambda: self._airflow(statement)) if host in there]
+        def found() -> list[tuple[compose.Found, int]]:
+            tasks = dict(outlasting(lambda: self._airflow(statement)))
+            there = sorted(self._stack.found("worker"), key=lambda each: each.id)
+            return [(each, tasks[each.id[:12]]) for each in there if each.healthy and each.id[:12] in tasks]
 
-        busy: list[tuple[str, int]] = wait_for(found, TARGET, "a worker with tasks")
+        busy: list[tuple[compose.Found, int]] = wait_for(found, TARGET, "a worker with tasks")
         return self._rng.choice(busy)
 
     def _await(self, target: tuple[str, str, bool]) -> str:
@@ -232,9 +231,9 @@ TARGETS = {
 def course(rng: random.Random, count: int) -> list[str]:
     """Draw the kinds of so many events: each kind once, and the usual ones more often.
 
-    :param count: how many
+    :param count: how many; where they are too few for each kind, there may not be enough work for all workers either
     """
-    kinds = list(KINDS)
+    kinds = [kind for kind in KINDS if kind != "scale" or count >= len(KINDS)]
     rng.shuffle(kinds)
     kinds = kinds[:count] + rng.choices(USUAL, k=max(0, count - len(kinds)))
     rng.shuffle(kinds)

@@ -1,0 +1,45 @@
+"""A random sample of the chaos proof: what fails here is run again by the command that it prints."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.stack import chaos
+from tests.stack.chaos_dag import KINDS as TASKS
+from tests.stack.chaos_dag import kind, name
+from tests.stack.chaos_events import KINDS, course
+from tests.stack.fix_stack import stack_arguments
+
+SAMPLE = 40, 20, 4
+"""Tasks, sensors, events."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_nothing_is_lost_and_nothing_done_twice(tmp_path: Path) -> None:
+    stack_arguments("3.3.1")  # skips where there is no Docker
+    seed = int(os.environ.get("TRADEWIND_SEED") or secrets.randbelow(10**6))
+    tasks, sensors, events = SAMPLE
+    print(f"python -m tests.stack.chaos --seed {seed} --tasks {tasks} --sensors {sensors} --events {events}")
+
+    assert chaos.prove(seed, "3.3.1", tasks, sensors, events, tmp_path / "logs") == []
+
+
+def test_a_course_is_its_seed_and_has_each_kind() -> None:
+    for seed in range(50):
+        drawn = course(random.Random(seed), 15)
+        assert drawn == course(random.Random(seed), 15)
+        assert set(drawn) == set(KINDS)
+        assert drawn.index("scale") < 5
+
+
+def test_half_of_the_tasks_of_each_kind_wait_for_a_sensor() -> None:
+    first = {name(number) for number in range(100)}
+    assert len({name(number) for number in range(200)}) == 200
+    assert all(sum(each.startswith(what) for each in first) in (16, 17) for what in TASKS)
+    assert {kind(number) for number in range(6)} == set(TASKS)
