@@ -97,7 +97,7 @@ def test_nobody_else_gets_in_and_user_code_does_not_get_out(
     shown = (state / "docker/compose.env").read_text() + docker("history", "--no-trunc", found["worker"]["Image"])
     assert not [secret for secret, value in secrets.items() if value in shown]
     given = set(docker("exec", found["worker"]["Id"], "ls", "/run/secrets").split())
-    assert given == {"broker", "ca", "database", "fernet_key", "options", "user"}
+    assert given == {"broker", "ca", "database", "fernet_key", "mariadb", "options", "user", "warehouse"}
     for path in (state / "docker/secrets").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 

@@ -115,6 +115,11 @@ class Engine(ABC):
         return {}
 
     @property
+    def beside(self) -> dict[str, str]:
+        """The addresses of further services by their names, the passwords in them."""
+        return {}
+
+    @property
     def web_url(self) -> str:
         """The address of Airflow's web UI."""
         return f"http://127.0.0.1:{self._port}"

@@ -136,6 +136,25 @@ def connections(host: str, port: int, password: str, aws_endpoint: str) -> dict[
     }
 
 
+def mysql_connection(host: str, port: int, password: str) -> dict[str, str]:
+    """Return the connection ``mysql_default`` as a variable.
+
+    :param host: where MariaDB listens
+    :param port: likewise
+    :param password: of its user
+    """
+    found = {
+        "conn_type": "mysql",
+        "host": host,
+        "port": port,
+        "login": USER,
+        "password": password,
+        "schema": "warehouse",
+        "extra": {"local_infile": True},
+    }
+    return {"AIRFLOW_CONN_MYSQL_DEFAULT": json.dumps(found)}
+
+
 def fast_variables() -> dict[str, str]:
     """Return what makes a change show up within seconds and a task start at once; a person's options win over it."""
     return option_variables(

@@ -20,7 +20,8 @@ TIMEOUT = 120.0
 BUILD_TIMEOUT = 60 * 60.0
 KEPT = "720h"
 """Age of an image that nobody uses, from which on it is not worth its gigabyte."""
-SERVICES = ("postgres", "broker", "aws")
+SERVICES = ("postgres", "broker", "aws", "mariadb", "warehouse")
+"""What Airflow is served by, where it is there."""
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 

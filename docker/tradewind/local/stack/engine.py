@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -15,7 +15,6 @@ from typing import Self
 from tradewind.local.crashes import RESTARTS
 from tradewind.local.engine import Engine
 from tradewind.local.errors import LocalError, StartFailed
-from tradewind.local.postgres import USER
 from tradewind.local.push import Push
 from tradewind.local.s3 import client
 from tradewind.local.stack import compose, images, layout, sizes
@@ -24,6 +23,7 @@ from tradewind.local.stack.compose import Compose, Found
 from tradewind.local.stack.forward import Forward
 from tradewind.local.stack.reaper import Reaper
 from tradewind.local.stack.scaling import QUIET
+from tradewind.local.stack.services import OPTIONAL, chosen
 from tradewind.local.stack.updates import Updates, objects
 from tradewind.local.stack.workers import LOG_LINES, SERVICE, Autoscaler, Containers
 from tradewind.local.state import State, drawn, write_private
@@ -50,6 +50,7 @@ class Stack(Engine):
     :param min_workers: how many there are at least, 1 when None
     :param max_workers: how many there are at most; up to 10, as many as the machine bears, when None
     :param environment_class: MWAA's name of the size, see :data:`tradewind.local.stack.sizes.CLASSES`
+    :param services: the names of services that are there on demand alone, see :data:`.services.OPTIONAL`
     :param update: MWAA's worker replacement strategy, see :data:`tradewind.local.stack.updates.STRATEGIES`
     :param base: the image to build from; Python's own when None
     """
@@ -71,6 +72,7 @@ class Stack(Engine):
         min_workers: int | None = None,
         max_workers: int | None = None,
         environment_class: str | None = None,
+        services: Iterable[str] = (),
         update: str = "forced",
         base: str | None = None,
     ) -> None:
@@ -80,6 +82,7 @@ class Stack(Engine):
         self.plan = sizes.plan(
             environment_class, workers=workers, minimum=min_workers, maximum=max_workers, options=self._options
         )
+        self.services = chosen(services)
         self.most = self.plan.maximum or self.plan.minimum
         """Workers at most, known when it is started."""
         self.folder = self.state.folder / "docker"
@@ -116,13 +119,16 @@ class Stack(Engine):
     @property
     def warehouse_dsn(self) -> str:
         """The address of the database ``warehouse``, its password in it: never log it."""
-        return (
-            f"postgresql://{USER}:{self._passwords['database']}@127.0.0.1:{self._forwards['postgres'].port}/warehouse"
-        )
+        return self.services.warehouse_dsn(self._passwords, {name: at.port for name, at in self._forwards.items()})
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """The address of MariaDB, where it is there, its password in it: never log it."""
+        return self.services.beside(self._passwords, {name: at.port for name, at in self._forwards.items()})
 
     @property
     def size(self) -> dict[str, object]:
-        """Class, workers, tasks of each, and its limits: those of the class, or the machine's where it has fewer."""
+        """Class, workers, tasks of each, its limits (the machine's where it has fewer), and the services on demand."""
         return {
             "class": self.plan.size.name,
             "min_workers": self.plan.minimum,
@@ -130,6 +136,7 @@ class Stack(Engine):
             "tasks_per_worker": self.plan.slots,
             "cpus": min(self.plan.size.worker.cpus, self._machine.cpus),
             "memory": self.plan.size.worker.memory,
+            "with": list(self.services.optional),
         }
 
     @property
@@ -160,7 +167,7 @@ class Stack(Engine):
             self._reaper = Reaper(self.project_name, self.state.lock_descriptor)
             self.state.announce(self._facts())  # so that it can be ended from elsewhere while it starts
             self._progress("starting PostgreSQL, broker and S3")
-            self._compose.up(*compose.SERVICES)
+            self._compose.up(*self.services.names)
             self._open_bucket()
             self._updates.pin(self._variables)
             self._progress("starting Airflow's containers")
@@ -219,9 +226,10 @@ class Stack(Engine):
         self.folder.mkdir(exist_ok=True, mode=0o711)
         secrets = self.folder / "secrets"
         secrets.mkdir(exist_ok=True, mode=0o711)
-        self._passwords = drawn(self.folder / "passwords.json", ("database", "broker"))
+        self._passwords = drawn(self.folder / "passwords.json", self.services.passwords)
         bundle = os.environ.get("SSL_CERT_FILE", "")
         content = {
+            **dict.fromkeys(OPTIONAL, ""),  # Compose wants a file for each
             **asdict(self._secrets),
             **self._passwords,
             "options": json.dumps(self._options),
@@ -230,7 +238,7 @@ class Stack(Engine):
         for name, value in content.items():
             write_private(secrets / name, value)
             _give(secrets / name, owner)
-        for name in ("postgres", "s3"):
+        for name in self.services.folders:
             (self.folder / name).mkdir(exist_ok=True, mode=0o700)
             _give(self.folder / name, owner)
 
@@ -241,17 +249,18 @@ class Stack(Engine):
             "TRADEWIND_DATA": str(self.folder),
             "TRADEWIND_PORT": str(self._port),
             **self.plan.variables(self._machine),
+            **self.services.variables(self.plan.profile),
             "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
         }
         self._compose.write(self._variables)
-        if not all(map(compose.image_exists, (found.airflow, found.services))):
+        if not all(map(compose.image_exists, self.services.images(found))):
             self._tell(f"building the images of Airflow {self.version.airflow} (kept for the next time)")
             self._compose.build(self._progress)
             compose.forget_old_images()
 
     def _open_bucket(self) -> None:
         """Make a way to the private network and bring the bucket up to date."""
-        self._forwards = {at[0]: Forward(self.project_name, *at) for at in (layout.AWS, layout.POSTGRES)}
+        self._forwards = {at[0]: Forward(self.project_name, *at) for at in self.services.reached}
         s3, deadline = client(self.s3_endpoint), time.monotonic() + 90
         while True:
             try:
@@ -271,8 +280,9 @@ class Stack(Engine):
         parts = [name for name, facts in health.items() if facts.get("status") is not None]
         missing = [name for name in parts if health[name]["status"] != "healthy"] if health else ["webserver"]
         working = self.plan.working
-        well = [each for each in compose.containers(self.project_name) if each.service == working and each.healthy]
-        return missing + [working] * (self.plan.minimum - len(well))
+        well = [each.service for each in compose.containers(self.project_name) if each.healthy]
+        missing += [name for name in self.services.optional if name not in well]
+        return missing + [working] * (self.plan.minimum - well.count(working))
 
     def _last_lines(self, name: str, lines: int = 15) -> str:
         service = name if name in (*compose.SERVICES, *self.plan.services) else self.plan.services[1]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
 import sys
 
+from tradewind.local.postgres import USER
 from tradewind.local.stack import layout
 
 TIMEOUT = 4.0
@@ -15,14 +17,33 @@ def postgres() -> bool:
     """Log in and ask."""
     import psycopg2
 
-    host = layout.database_dsn("warehouse").replace("@postgres:", "@127.0.0.1:")
-    connection = psycopg2.connect(host, connect_timeout=int(TIMEOUT), options="-c statement_timeout=4s")
+    (_, port), password = layout.warehouse()
+    connection = psycopg2.connect(
+        host="127.0.0.1",
+        port=port,
+        user=USER,
+        password=password,
+        dbname="warehouse",
+        connect_timeout=int(TIMEOUT),
+        options="-c statement_timeout=4s",
+    )
     try:
         with connection.cursor() as cursor:
             cursor.execute("select 1")
             return cursor.fetchone() == (1,)
     finally:
         connection.close()
+
+
+def mariadb() -> bool:
+    """Log in and ask."""
+    command = ["mariadb", f"--defaults-file={layout.MARIADB_CLIENT}", "--batch", "--skip-column-names"]
+    done = subprocess.run(
+        [*command, "--execute", "select 1"], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip())
+    return done.stdout.strip() == "1"
 
 
 def broker() -> bool:
@@ -42,7 +63,7 @@ def aws() -> bool:
     return connection.getresponse().status == 200
 
 
-SERVICES = {"postgres": postgres, "broker": broker, "aws": aws}
+SERVICES = {"postgres": postgres, "warehouse": postgres, "mariadb": mariadb, "broker": broker, "aws": aws}
 
 if __name__ == "__main__":
     try:

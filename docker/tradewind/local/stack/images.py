@@ -31,7 +31,7 @@ USER_ID = 50000
 
 @dataclass(frozen=True)
 class Images:
-    """The two images of one Airflow version and one state of our packages.
+    """The images of one Airflow version and one state of our packages.
 
     :param context: the folder they are built from
     :param key: what tells them from others
@@ -54,6 +54,11 @@ class Images:
         """The image of PostgreSQL, the broker and AWS."""
         return f"tradewind/services:{self.version.airflow}-{self.key}"
 
+    @property
+    def mariadb(self) -> str:
+        """The image of MariaDB, which is built where it is asked for."""
+        return f"tradewind/mariadb:{self.version.airflow}-{self.key}"
+
     def variables(self) -> dict[str, str]:
         """Return what the Compose file asks for."""
         return {
@@ -64,6 +69,7 @@ class Images:
             "TRADEWIND_UV": uv_version(),
             "TRADEWIND_AIRFLOW_IMAGE": self.airflow,
             "TRADEWIND_SERVICES_IMAGE": self.services,
+            "TRADEWIND_MARIADB_IMAGE": self.mariadb,
         }
 
 

@@ -22,12 +22,16 @@ PINS = {
 """What a container starts with by its key, and the variable that holds its version in the bucket."""
 SCHEMA = Path("/etc/tradewind/airflow.sql")
 """Airflow's own schema, migrated when the images were built."""
+MARIADB_CLIENT = Path("/tmp/client.cnf")  # noqa: S108 - of the container, which nobody else is in
+"""How MariaDB's own client gets in."""
 HEALTH = Path("/tmp/healthy")  # noqa: S108 - of the container, which nobody else is in
 """A file whose date says when a part of Airflow was last found well."""
 ILLNESS = Path("/tmp/illness")  # noqa: S108 - likewise
 """Why it was not found well since."""
 
 POSTGRES = ("postgres", 5432)
+WAREHOUSE = ("warehouse", 5432)
+MARIADB = ("mariadb", 3306)
 BROKER = ("broker", 6379)
 AWS = ("aws", 5000)
 WEB = ("webserver", 8080)
@@ -59,6 +63,12 @@ def pinned() -> dict[str, str] | None:
     if not os.environ.get("TRADEWIND_GENERATION"):
         return None
     return {key: version for key, name in PINS.items() if (version := os.environ.get(name))}
+
+
+def warehouse() -> tuple[tuple[str, int], str]:
+    """Return address and password of the PostgreSQL in which the database ``warehouse`` is."""
+    own = secret("warehouse")
+    return (WAREHOUSE, own) if own else (POSTGRES, secret("database"))
 
 
 def database_dsn(name: str) -> str:

@@ -82,6 +82,11 @@ class Plan:
         return ("webserver", "hybrid") if self.size.hybrid else ("webserver", "scheduler", "worker")
 
     @property
+    def profile(self) -> str:
+        """The profile of the Compose file that has them."""
+        return "hybrid" if self.size.hybrid else "apart"
+
+    @property
     def working(self) -> str:
         """The service that runs tasks."""
         return self.services[-1]
@@ -100,7 +105,6 @@ class Plan:
         found = {"TRADEWIND_SLOTS": str(self.slots), "TRADEWIND_WORKERS": str(self.minimum)}
         # As MWAA has it by default: half as much again as the workers can run.
         found["TRADEWIND_PARALLELISM"] = str(max(32, self.most(machine) * self.slots * 3 // 2))
-        found["COMPOSE_PROFILES"] = "hybrid" if self.size.hybrid else "apart"
         for name, size in (("WEB", self.size.web), ("WORKER", self.size.worker)):
             found[f"TRADEWIND_{name}_CPUS"] = str(min(size.cpus, machine.cpus))
             found[f"TRADEWIND_{name}_MEMORY"] = f"{size.memory}g"

@@ -63,7 +63,10 @@ def offered() -> dict[str, str]:
             "dag_processor.bundle_refresh_check_interval": "2",
         }
     )
-    connections = settings.connections(*layout.POSTGRES, layout.secret("database"), layout.url(layout.AWS))
+    address, password = layout.warehouse()
+    connections = settings.connections(*address, password, layout.url(layout.AWS))
+    if password := layout.secret("mariadb"):
+        connections |= settings.mysql_connection(*layout.MARIADB, password)
     return {**settings.fast_variables(), **fast, **connections, **layout.options()}
 
 

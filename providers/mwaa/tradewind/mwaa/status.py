@@ -51,6 +51,8 @@ def work(facts: dict[str, Any]) -> list[tuple[str, str]]:
         between = f" of {least} to {most}" if most > least else ""
         going = f", {draining} of them take no more tasks" if draining else ""
         lines = [("class", facts["class"]), ("workers", f"{facts['workers']}{between}{going}")]
+        if facts.get("with"):
+            lines.append(("with", ", ".join(facts["with"])))
     tasks = facts["tasks"]
     found = f"{tasks['running']} running, {tasks['queued']} queued" if tasks else "not known yet"
     slots = f", {facts['slots']} at once" if facts.get("slots") else ""

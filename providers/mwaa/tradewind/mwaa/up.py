@@ -52,6 +52,14 @@ def add_parser(subparsers: Any) -> None:
     )
     add_sizes(parser)
     parser.add_argument(
+        "--with",
+        dest="services",
+        action="append",
+        choices=("mariadb", "warehouse"),
+        help="with --engine docker, a service more: MariaDB (connection mysql_default), or a PostgreSQL of its own for "
+        "the connection warehouse, whose load does not touch Airflow's; may be repeated",
+    )
+    parser.add_argument(
         "--update",
         choices=("forced", "graceful"),
         help="with --engine docker, what becomes of the old workers when plugins, requirements.txt or startup.sh "
@@ -139,12 +147,13 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
             arguments.state,
             arguments.airflow,
             **common,
+            services=arguments.services or (),
             update=arguments.update or "forced",
             base=arguments.base_image,
         )
-    for name in (*SIZES, "update", "base_image"):
+    for name in (*SIZES, "services", "update", "base_image"):
         if getattr(arguments, name) is not None:
-            flag = name.removeprefix("environment_").replace("_", "-")
+            flag = "with" if name == "services" else name.removeprefix("environment_").replace("_", "-")
             raise InvalidInput(f"--{flag} is of the engine docker: add --engine docker")
     from tradewind.local.environment import Environment
 
@@ -164,6 +173,7 @@ def describe(environment: Engine, seconds: float) -> dict[str, Any]:
         "warehouse": environment.warehouse_dsn,
         "state": str(environment.state.folder),
         "seconds": round(seconds, 1),
+        **environment.beside,
         **environment.size,
     }
 
@@ -176,6 +186,7 @@ def summary(facts: dict[str, Any]) -> str:
             f"  web        {facts['web']}  (user {facts['user']}, password {facts['password']})",
             f"  bucket     s3://{facts['bucket']} at {facts['s3']}  (connection aws_default)",
             f"  warehouse  {facts['warehouse']}  (connections warehouse, postgres_default)",
+            *([f"  mariadb    {facts['mariadb']}  (connection mysql_default)"] if "mariadb" in facts else []),
             *([f"  size       {size(facts)}"] if "class" in facts else []),
             f"  logs       {facts['state']}/logs",
             "Ctrl-C stops it.",
