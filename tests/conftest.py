@@ -16,5 +16,6 @@ pytest_plugins = [
     "tests.redshift.fix_standin",
     "tests.fix_up",
     "tests.stack.fix_stack",
+    "tests.stack.fix_every",
     "tests.sharing",
 ]

@@ -412,13 +412,14 @@ class DataApiServer(ThreadingHTTPServer):
 
     :param api: the service
     :param port: the port, 0 for a free one
+    :param host: the address it listens on
     """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, api: DataApi, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, api: DataApi, port: int = 0, host: str = "127.0.0.1") -> None:
+        super().__init__((host, port), _Handler)
         self.api = api
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 

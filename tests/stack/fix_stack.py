@@ -18,7 +18,25 @@ from tradewind.local.state import State
 from tradewind.local.versions import VERSIONS
 
 BASE = "TRADEWIND_BASE_IMAGE"
+SWITCH = "TRADEWIND_STACK_AIRFLOW"
+"""Which versions of Airflow the stack is tested on: some of them with commas between, or ``all``."""
+USUAL = "3.3.1,2.10.3"
 CONSTRAINTS = Path(os.environ.get("TRADEWIND_CONSTRAINTS_DIR") or Path(__file__).parents[3] / "shared" / "mwaa")
+
+
+def chosen() -> list[str]:
+    """Return the versions of Airflow that the tests of the stack run on, as the environment names them."""
+    text = os.environ.get(SWITCH) or USUAL
+    names = list(VERSIONS) if text == "all" else [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in VERSIONS]:
+        raise pytest.UsageError(f"{SWITCH}: {', '.join(unknown)} is none of {', '.join(VERSIONS)}, all")
+    return names
+
+
+def each_airflow() -> list[Any]:
+    """Return all versions as parameters, so that there are always as many tests; those not chosen are skipped."""
+    left = pytest.mark.skip(reason=f"{SWITCH} leaves this version out")
+    return [pytest.param(name, id=name, marks=[] if name in chosen() else [left]) for name in VERSIONS]
 
 
 def docker(*arguments: str) -> str:

@@ -89,10 +89,17 @@ class Redshift:
     :param address: the PostgreSQL behind
     :param s3: a client of the S3 server
     :param record: runs SQL in the database of a name, outside the client's transaction
+    :param port: the port, 0 for a free one
+    :param host: the address it listens on
     """
 
     def __init__(
-        self, address: tuple[str, int], s3: Any, record: Callable[[str, str, list[Any]], Any], port: int = 0
+        self,
+        address: tuple[str, int],
+        s3: Any,
+        record: Callable[[str, str, list[Any]], Any],
+        port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         self.address = address
         self.s3 = s3
@@ -100,7 +107,7 @@ class Redshift:
         self.journal: list[Entry] = []
         self.fault: Fault = lambda sql, number: None
         self.before_load: Callable[[Command], object] = lambda asked: None
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server((host, port))
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:

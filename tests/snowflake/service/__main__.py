@@ -248,8 +248,8 @@ def main() -> None:
     """Serve until the standard input ends."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    listening = socket.create_server(("127.0.0.1", asked.get("port", 0)), backlog=128)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    listening = socket.create_server((asked.get("host", "127.0.0.1"), asked.get("port", 0)), backlog=128)
+    url = asked.get("url") or f"http://127.0.0.1:{listening.getsockname()[1]}"
     patches.apply(asked.get("s3"))
     service = Service(Engine(url, asked.get("account", "TESTS"), asked.get("ids_of", "user")), asked.get("users", {}))
     service.faults = Faults(Starlette(routes=service.routes()))
