@@ -26,6 +26,7 @@ CLUSTER: dict[str, Any] = {
     "database": "{{ params.database }}",
     "db_user": "{{ params.user }}",
 }
+TOTALS = "SELECT customer_id, sum(amount)::numeric(12, 2) AS amount FROM orders GROUP BY customer_id"
 
 with DAG(
     dag_id="redshift_data",
@@ -51,7 +52,7 @@ with DAG(
     )
     unload = RedshiftUnloadOperator(
         task_id="unload",
-        source=RedshiftQuery("SELECT customer_id, sum(amount) AS amount FROM orders GROUP BY customer_id", **CLUSTER),
+        source=RedshiftQuery(TOTALS, **CLUSTER),
         to=f"{BUCKET}/exports/redshift/",
     )
 

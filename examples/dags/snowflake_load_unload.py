@@ -50,7 +50,7 @@ with DAG(
     )
     unload = SnowflakeUnloadOperator(
         task_id="unload",
-        source=SnowflakeQuery("SELECT customer_id, SUM(amount) AS amount FROM orders GROUP BY customer_id"),
+        source=SnowflakeQuery("SELECT customer_id, SUM(amount)::NUMBER(12, 2) AS amount FROM orders GROUP BY 1"),
         to=S3File(f"{BUCKET}/exports/snowflake/_manifest.json", manifest=True),
         stage="exports",
         format="csv",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import subprocess
 import tarfile
@@ -115,6 +116,10 @@ class Every:
     def text(self, key: str) -> str:
         """Return an object of the bucket as text."""
         return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
+
+    def named(self, manifest: str) -> list[str]:
+        """List the keys that a manifest names."""
+        return re.findall(rf'"url": "s3://{BUCKET}/([^"]+)"', self.text(manifest))
 
     def keys(self, prefix: str) -> list[str]:
         """List the bucket."""

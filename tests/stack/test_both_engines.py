@@ -11,19 +11,22 @@ import struct
 import subprocess
 import termios
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from tests.fix_up import DAG, Up, command, is_there, wait_for
-from tests.stack.fix_stack import Containers, stack_arguments
+from tests.stack.fix_stack import CONSTRAINTS, Containers, each_airflow, stack_arguments
 from tradewind.local.api import Api
 from tradewind.local.versions import VERSIONS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-RUNNING = version("apache-airflow")
+
+def embedded_arguments(airflow: str) -> tuple[str, ...]:
+    """Return the arguments of ``up`` for the other engine."""
+    constraints = CONSTRAINTS / airflow / "constraints.txt"
+    return ("--airflow", airflow, *(("--constraints", str(constraints)) if constraints.is_file() else ()))
 
 
 def watch_top(project: Path) -> str:
@@ -58,15 +61,17 @@ def word():
 """
 
 
-@pytest.mark.skipif(RUNNING not in VERSIONS, reason=f"MWAA does not offer Airflow {RUNNING}")
 @pytest.mark.parametrize("engine", ["embedded", "docker"])
-def test_a_day_with_an_environment(engine: str, up: Callable[..., Up], project: Path, containers: Containers) -> None:
-    arguments = stack_arguments(RUNNING) if engine == "docker" else ("--airflow", RUNNING)
+@pytest.mark.parametrize("airflow", each_airflow())
+def test_a_day_with_an_environment(
+    airflow: str, engine: str, up: Callable[..., Up], project: Path, containers: Containers
+) -> None:
+    arguments = stack_arguments(airflow) if engine == "docker" else embedded_arguments(airflow)
     (project / "plugins").mkdir()
     (project / "plugins" / "words.py").write_text(PLUGIN)
     environment = up(*arguments, "--option", "core.default_timezone=Europe/Berlin")
     facts = environment.ready(600)
-    api = Api(facts["web"], VERSIONS[RUNNING].major, facts["user"], facts["password"])
+    api = Api(facts["web"], VERSIONS[airflow].major, facts["user"], facts["password"])
 
     def run() -> object:
         run_id = api.trigger("hello")

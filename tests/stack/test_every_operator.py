@@ -30,10 +30,15 @@ BASES = {
     "tradewind.sensors.waiting.WaitingSensor",
 }
 """What is there to be inherited from: each must be a base of something that the DAG uses."""
-KNOWN: dict[str, str] = {}
+KNOWN = {
+    # Airflow 3 forks in processes that have threads, which Python 3.12 tells of: its supervisor's affair.
+    r"multi-threaded, use of fork.*category=DeprecationWarning filename=\S+/airflow/sdk/execution_time/supervisor\.py",
+}
 """Lines that are no trouble of ours, each with its reason."""
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback|DeprecationWarning|\"level\": ?\"(error|critical)\"")
-DEFERRED = re.compile(r"DEFERRED|[Dd]eferr(ed|ing)")
+DEFERRED = "Pausing task as DEFERRED"
+AT_ONCE = {"clusters.pause_deferred", "clusters.resume_deferred"}
+"""What could defer and has nothing to wait for: moto's clusters are paused and resumed at once."""
 ORDERS = [(1, 1, 19.9), (2, 2, 250.0), (3, 1, 8.5), (4, 3, 99.0), (5, 2, 12.25)]
 TOTALS = [(1, 28.4), (2, 262.25), (3, 99.0)]
 PEOPLE = [(1, "Ada"), (2, "Grace, Admiral"), (3, "Zoë")]
@@ -106,8 +111,10 @@ def test_every_operator_succeeds(every: Every, tasks: list[Any]) -> None:
     ended = every.finish("every_operator")
 
     assert {each["task_id"] for each in ended} == {task.task_id for task in tasks}
-    for name in ("from_disk", "people", "added", "from_parquet", "from_redshift", "from_snowflake"):
+    for name in ("from_disk", "people", "added", "from_parquet", "from_redshift"):
         assert every.standins.query(f"SELECT id::int, name FROM {name} ORDER BY 1") == PEOPLE, name
+    # Snowflake's names are in capitals.
+    assert every.standins.query('SELECT "ID"::int, "NAME" FROM from_snowflake ORDER BY 1') == PEOPLE
     upper = [(id, name.upper()) for id, name in PEOPLE]
     assert every.standins.query("SELECT id::int, name FROM from_mysql ORDER BY 1") == upper
     assert every.standins.query("SELECT id::int, name FROM people ORDER BY 1", "shift") == PEOPLE
@@ -116,25 +123,26 @@ def test_every_operator_succeeds(every: Every, tasks: list[Any]) -> None:
     some = gzip.decompress(every.s3.get_object(Bucket=BUCKET, Key="every/some.csv.gz")["Body"].read()).decode()
     assert some == 'name,id\n"Grace, Admiral",2\nZoë,3\n'
     for warehouse in ("redshift", "snowflake"):
-        entries = json.loads(every.text(f"every/{warehouse}/_manifest.json"))["entries"]
-        lines = "".join(every.text(each["url"].removeprefix(f"s3://{BUCKET}/")) for each in entries).splitlines()
-        assert sorted(line.replace('"', "") for line in lines if "name" not in line) == [
-            line.replace('"', "") for line in csv.splitlines()[1:]
+        lines = [
+            line for key in every.named(f"every/{warehouse}/_manifest.json") for line in every.text(key).split("\n")
         ]
+        rows = sorted(line.replace('"', "") for line in lines if line and not line.lower().startswith(("id", '"id')))
+        assert rows == [line.replace('"', "") for line in csv.splitlines()[1:]]
     assert every.keys("every/staging/") == []  # what lay in between is gone
     assert every.value("redshift.data_deferred")[0][0] == every.value("redshift.data_on_worker")[0][0] == 3
-    assert every.value("snowflake.sql_deferred") == every.value("snowflake.sql_on_worker") == [[3]]
+    counted = every.value("snowflake.sql_on_worker")
+    assert every.value("snowflake.sql_deferred") == counted
+    assert "[3]" in json.dumps(counted)  # a tuple, as each version of Airflow writes it
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_what_defers_did_wait_without_a_worker(every: Every, tasks: list[Any]) -> None:
     every.finish("every_operator")
-    deferring = [task.task_id for task in tasks if getattr(task, "deferrable", False)]
+    deferring = {task.task_id for task in tasks if getattr(task, "deferrable", False)}
     told = every.logs_of("every_operator")
 
-    assert [name for name in deferring if not DEFERRED.search(told[name])] == []
-    assert [name for name in told if name not in deferring and DEFERRED.search(told[name])] == []
+    assert {name for name, text in told.items() if DEFERRED in text} == deferring - AT_ONCE
 
 
 @pytest.mark.slow
@@ -167,7 +175,7 @@ def test_the_examples_do_what_they_say(every: Every) -> None:
         "Ada;GB;2;28.40",
     ]
     for warehouse in ("redshift", "snowflake"):
-        assert json.loads(every.text(f"exports/{warehouse}/_manifest.json"))["entries"]
+        assert every.named(f"exports/{warehouse}/_manifest.json")
     assert every.logs_of("sql_bash_python")["tell"].count("5 days, best 2026-01-10: 250") > 0
 
 
