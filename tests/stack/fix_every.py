@@ -77,7 +77,7 @@ class Every:
             self._runs[dag_id] = str(self.api.post(f"/dags/{dag_id}/dagRuns", {"conf": {}, **date})["dag_run_id"])
         return self._runs[dag_id]
 
-    def finish(self, dag_id: str, seconds: float = 420) -> list[dict[str, Any]]:
+    def finish(self, dag_id: str, seconds: float = 900) -> list[dict[str, Any]]:
         """Wait for the end of a DAG's run, which must be a success.
 
         :return: its task instances

@@ -106,7 +106,7 @@ def test_the_dag_has_every_end_of_a_copy(tasks: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_every_operator_succeeds(every: Every, tasks: list[Any]) -> None:
     ended = every.finish("every_operator")
 
@@ -136,7 +136,7 @@ def test_every_operator_succeeds(every: Every, tasks: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_what_defers_did_wait_without_a_worker(every: Every, tasks: list[Any]) -> None:
     every.finish("every_operator")
     deferring = {task.task_id for task in tasks if getattr(task, "deferrable", False)}
@@ -146,7 +146,7 @@ def test_what_defers_did_wait_without_a_worker(every: Every, tasks: list[Any]) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_the_examples_do_what_they_say(every: Every) -> None:
     every.finish("load_files")
     others = sorted({path.stem for path in EXAMPLES.glob("dags/*.py")} - {"load_files"})
@@ -180,7 +180,7 @@ def test_the_examples_do_what_they_say(every: Every) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_the_logs_are_clean(every: Every) -> None:
     for dag_id in ("every_operator", "load_files", "wait_for_files"):
         every.finish(dag_id)
