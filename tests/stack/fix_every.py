@@ -44,7 +44,7 @@ class Every:
         (self.project / "startup.sh").write_text(startup())
         self.containers = Containers(self.project)
         self._runs: dict[str, str] = {}
-        size = ("--class", "mw1.medium", "--workers", "1")
+        size = ("--class", "mw1.medium", "--workers", "1", "--with", "mariadb")
         self._up = Up(self.project, *stack_arguments(airflow), *size)
         try:
             self.facts = self._up.ready(900)

@@ -11,13 +11,11 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 READY = "the stand-in answers"
 EVERYWHERE = "0.0.0.0"
-DATA = Path("/tmp/mariadb")
 
 
 def snowflake(settings: dict[str, Any]) -> None:
@@ -72,24 +70,5 @@ def redshift(settings: dict[str, Any]) -> None:
             threading.Event().wait()
 
 
-def mariadb(settings: dict[str, Any]) -> None:
-    """Become MariaDB, with one user who may do everything in a database of its own."""
-    name, user, password = settings["database"], settings["user"], settings["password"]
-    DATA.mkdir()
-    options = [f"--datadir={DATA}/data", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0"]
-    made = ["--no-defaults", *options, "--auth-root-authentication-method=normal", "--skip-test-db"]
-    subprocess.run(["mariadb-install-db", *made], check=True, stdout=subprocess.DEVNULL)
-    first = DATA / "first.sql"
-    first.write_text(
-        f"CREATE DATABASE {name} CHARACTER SET utf8mb4;\n"
-        f"CREATE USER {user} IDENTIFIED BY '{password}';\n"
-        f"GRANT ALL ON {name}.* TO {user};\n"
-    )
-    options += [f"--socket={DATA}/socket", f"--pid-file={DATA}/pid", f"--init-file={first}", "--local-infile=1"]
-    options += [f"--bind-address={EVERYWHERE}", f"--port={settings['port']}"]
-    program = "/usr/sbin/mariadbd"
-    os.execv(program, [program, "--no-defaults", *options])  # says itself when it is ready for connections
-
-
 if __name__ == "__main__":
-    {"snowflake": snowflake, "redshift": redshift, "mariadb": mariadb}[sys.argv[1]](json.loads(os.environ["STANDIN"]))
+    {"snowflake": snowflake, "redshift": redshift}[sys.argv[1]](json.loads(os.environ["STANDIN"]))
