@@ -33,6 +33,8 @@ BASES = {
 KNOWN = {
     # Airflow 3 forks in processes that have threads, which Python 3.12 tells of: its supervisor's affair.
     r"multi-threaded, use of fork.*category=DeprecationWarning filename=\S+/airflow/sdk/execution_time/supervisor\.py",
+    # Celery tells of an option of its own that Airflow 2.10 leaves as it is.
+    r"site-packages/celery/\S+ CPendingDeprecationWarning: The broker_connection_retry configuration setting",
 }
 """Lines that are no trouble of ours, each with its reason."""
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback|DeprecationWarning|\"level\": ?\"(error|critical)\"")
