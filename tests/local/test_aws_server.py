@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fix_up import wait_for
+from tradewind.local.processes import free_port
 from tradewind.local.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 
 CROWD = """
@@ -61,16 +63,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def aws(server: S3Server) -> Callable[[str], Any]:
+def aws(server: S3Server) -> Callable[..., Any]:
     """Return a function that makes a client for a service."""
     import boto3
 
     client: Any = boto3.client
 
-    def make(service: str) -> Any:
+    def make(service: str, endpoint: str | None = None) -> Any:
         return client(
             service,
-            endpoint_url=server.endpoint_url,
+            endpoint_url=endpoint or server.endpoint_url,
             region_name=REGION,
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
@@ -163,6 +165,47 @@ def test_a_client_that_went_away_while_it_waited_gets_no_message(server: S3Serve
 
     found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
     assert [message["Body"] for message in found] == ["for who is there"]
+
+
+def test_messages_of_a_kept_queue_outlive_a_kill(tmp_path: Path, aws: Callable[..., Any]) -> None:
+    port = free_port()
+    arguments = (str(port), tmp_path, "127.0.0.1", tmp_path / "messages", "default", "43200")
+    sqs = aws("sqs", f"http://127.0.0.1:{port}")
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-m", "tradewind.local.s3_process", *arguments])
+        wait_for(lambda: answers(port) or process.poll() is not None, 90, "the server")
+        return process
+
+    process = start()
+    try:
+        url = sqs.get_queue_url(QueueName="default")["QueueUrl"]
+        for body in ("done", "under way", "new"):
+            sqs.send_message(QueueUrl=url, MessageBody=body)
+        done, under_way = (sqs.receive_message(QueueUrl=url)["Messages"][0] for _ in range(2))
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=done["ReceiptHandle"])
+        process.kill()
+        process.wait()
+        process = start()
+
+        assert [message["Body"] for message in received(sqs, url)] == ["new"]
+        assert received(sqs, url) == []
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=under_way["ReceiptHandle"])
+        held = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        assert held["ApproximateNumberOfMessagesNotVisible"] == "1"
+        assert held["VisibilityTimeout"] == "43200"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def received(sqs: Any, url: str) -> list[dict[str, Any]]:
+    return list(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []))
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as channel:
+        return channel.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_queues_are_forgotten_and_buckets_are_kept(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tests.stack.plot import Sample, draw
 from tradewind.local.api import DONE
 from tradewind.local.errors import LocalError
 from tradewind.local.stack.scaling import STEADY
+from tradewind.local.stack.services import BROKERS
 from tradewind.local.versions import VERSIONS
 
 SLOTS = 5
@@ -149,12 +150,12 @@ class Stack(Environment):
 
 
 @contextmanager
-def open_stack(airflow: str, most: int, quiet: float | None) -> Iterator[Stack]:
+def open_stack(airflow: str, most: int, quiet: float | None, broker: str = "redis") -> Iterator[Stack]:
     """Run the stack for the block."""
     with tempfile.TemporaryDirectory(prefix="tradewind-scale-", ignore_cleanup_errors=True) as folder:
         if quiet is not None:
             os.environ["TRADEWIND_SCALE_IN_SECONDS"] = str(quiet)
-        with closing(Stack(Path(folder), airflow, most)) as stack:
+        with closing(Stack(Path(folder), airflow, most, "--broker", broker)) as stack:
             yield stack
 
 
@@ -226,12 +227,13 @@ def cycle(stack: Stack, rng: random.Random, number: int) -> Outcome:
     )
 
 
-def cycles(seed: int, count: int, airflow: str) -> int:
+def cycles(seed: int, count: int, airflow: str, broker: str = "redis") -> int:
     """Go up and down so often, print a row for each, and return how many went wrong."""
-    head = f"up to {MOST} workers of {SLOTS} tasks and down to one, {count} times (seed {seed}, Airflow {airflow})"
+    of = f"seed {seed}, Airflow {airflow}, {broker}"
+    head = f"up to {MOST} workers of {SLOTS} tasks and down to one, {count} times ({of})"
     print(f"### {head}\n\n{HEAD}", flush=True)
     rng, bad, tasks, ended = random.Random(seed), 0, 0, 0
-    with open_stack(airflow, MOST, QUIET) as stack:
+    with open_stack(airflow, MOST, QUIET, broker) as stack:
         for number in range(1, count + 1):
             outcome = cycle(stack, rng, number)
             bad += bool(outcome.problems)
@@ -278,11 +280,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--count", type=int, default=20, help="cycles (default: 20)")
     parser.add_argument("--airflow", choices=VERSIONS, default="3.3.1")
+    parser.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="of the cycles (default: redis)")
     parser.add_argument("--most", type=int, default=8, help="workers of the burst (default: 8)")
     parser.add_argument("--picture", type=Path, default=PICTURE)
     asked = parser.parse_args()
     if asked.what == "cycles":
-        return min(1, cycles(asked.seed, asked.count, asked.airflow))
+        return min(1, cycles(asked.seed, asked.count, asked.airflow, asked.broker))
     return min(1, burst(asked.seed, asked.airflow, asked.most, asked.picture))
 
 

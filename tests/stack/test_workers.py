@@ -18,16 +18,17 @@ from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.compose import Compose
 from tradewind.local.stack.engine import project_name
 from tradewind.local.stack.scaling import Work, Worker
+from tradewind.local.stack.services import BROKERS
 from tradewind.local.stack.workers import Containers as Workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture
-def scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scale.Stack]:
+@pytest.fixture(params=BROKERS)
+def scaled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scale.Stack]:
     stack_arguments("3.3.1")  # skips where there is no Docker
     monkeypatch.setenv("TRADEWIND_SCALE_IN_SECONDS", str(scale.QUIET))
-    with closing(scale.Stack(tmp_path, "3.3.1", scale.MOST)) as stack:
+    with closing(scale.Stack(tmp_path, "3.3.1", scale.MOST, "--broker", request.param)) as stack:
         yield stack
 
 

@@ -50,18 +50,20 @@ def run_state_machines(port: int) -> None:
     StepFunctionResponse._get_param = parameter  # type: ignore[method-assign,assignment]
 
 
-def keep_messages_whole() -> None:
+def keep_messages_whole(changed: Callable[[], None] = lambda: None) -> None:
     """Have each SQS message handed out once, and to one who is still there.
 
     moto serves requests in threads and locks nothing: two may take the same message, and one that deletes a message
     loses another that is sent meanwhile. A request that waits takes a message for a client that was killed since:
     nobody has it then until its visibility time-out is over, which for Airflow is 12 hours.
+
+    :param changed: called after each change, before its answer
     """
     from moto.sqs.models import SQSBackend
 
     lock = threading.RLock()
     for name in CHANGES:
-        setattr(SQSBackend, name, _locked(getattr(SQSBackend, name), lock))
+        setattr(SQSBackend, name, _locked(getattr(SQSBackend, name), lock, changed))
     original = SQSBackend.receive_message
 
     def receive(
@@ -78,6 +80,8 @@ def keep_messages_whole() -> None:
                 if _client_is_gone():
                     return []
                 found = original(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
+                if found:
+                    changed()
                 blocked = bool(queue.messages)
             left = until - time.monotonic()
             if found or left <= 0:
@@ -90,26 +94,14 @@ def keep_messages_whole() -> None:
     SQSBackend.receive_message = receive  # type: ignore[method-assign]
 
 
-def _locked(method: Callable[..., Any], lock: threading.RLock) -> Callable[..., Any]:
+def _locked(method: Callable[..., Any], lock: threading.RLock, changed: Callable[[], None]) -> Callable[..., Any]:
     def call(*arguments: Any, **named: Any) -> Any:
         with lock:
-            return method(*arguments, **named)
+            found = method(*arguments, **named)
+            changed()
+            return found
 
     return call
-
-
-def create_queue(name: str, visibility: int) -> None:
-    """Create an SQS queue.
-
-    :param name: its name
-    :param visibility: seconds until a message that was received and not deleted is handed out again
-    """
-    from moto.core.models import DEFAULT_ACCOUNT_ID
-    from moto.sqs.models import sqs_backends
-
-    from tradewind.local.s3 import REGION
-
-    sqs_backends[DEFAULT_ACCOUNT_ID][REGION].create_queue(name, {"VisibilityTimeout": str(visibility)})
 
 
 def _client_is_gone() -> bool:

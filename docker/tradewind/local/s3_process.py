@@ -3,7 +3,8 @@
 What else moto has (SQS, STS, IAM, Step Functions, Redshift Data ...) answers at the same port, and is loaded when it is
 first asked for; it is forgotten at the end.
 
-``python -m tradewind.local.s3_process PORT FOLDER [ADDRESS]``
+``python -m tradewind.local.s3_process PORT FOLDER [ADDRESS [FOLDER QUEUE SECONDS]]``: the last three are of an SQS
+queue whose messages are kept, the last its visibility time-out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 from tradewind.local import aws_services
 from tradewind.local.s3_store import IN_MEMORY, Store, clear_spool, raise_file_limit
+from tradewind.local.sqs_store import SqsStore
 
 INTERVAL = 5.0
 """Seconds between two savings."""
@@ -135,11 +137,17 @@ def main() -> int:
     answer_missing_uploads()
     store = Store(folder)
     store.restore()
+    messages = len(sys.argv) > 4
+    if messages:  # there from the first request on
+        kept = SqsStore(Path(sys.argv[4]), sys.argv[5], int(sys.argv[6]))
+        kept.restore()
+        aws_services.keep_messages_whole(kept.save)
     app = Ending(Collecting(DomainDispatcherApplication(create_backend_app)))
     server = make_server(address, port, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     aws_services.run_state_machines(port)  # loads what nobody who wants S3 should wait for
-    aws_services.keep_messages_whole()
+    if not messages:
+        aws_services.keep_messages_whole()
     while not stopping.wait(INTERVAL):
         save(store)
     app.end(PATIENCE)

@@ -15,11 +15,11 @@ from typing import Any
 
 from tradewind.local.load import Meter
 from tradewind.local.stack import layout, variables
+from tradewind.local.stack.ask import ask
 from tradewind.local.versions import version
 
 TIMEOUT = 3.0
 """Seconds that a worker may take to answer."""
-QUEUE = "default"
 
 
 @functools.cache
@@ -45,16 +45,23 @@ def load(ends: int = 0) -> dict[str, Any]:
 
 def pause(host: str) -> bool:
     """Have a worker take no tasks; say whether it answered."""
-    return _agreed(celery().cancel_consumer(QUEUE, **_only(host)))
+    if layout.under_sqs():
+        return ask(host, "pause", TIMEOUT) is not None
+    return _agreed(celery().cancel_consumer(layout.QUEUE, **_only(host)))
 
 
 def resume(host: str) -> bool:
     """Have a worker take tasks again; say whether it answered."""
-    return _agreed(celery().add_consumer(QUEUE, **_only(host)))
+    if layout.under_sqs():
+        return ask(host, "resume", TIMEOUT) is not None
+    return _agreed(celery().add_consumer(layout.QUEUE, **_only(host)))
 
 
 def work(host: str) -> dict[str, Any] | None:
     """Return how many tasks a worker holds and from which queues it takes them, None when it does not answer."""
+    if layout.under_sqs():
+        said = ask(host, "work", TIMEOUT)
+        return said and {name: said[name] for name in ("queues", "tasks")}
     name = f"celery@{host}"
     inspect = celery().inspect(destination=[name], timeout=TIMEOUT)
     # Queues first: a worker that takes none, and then holds nothing, gets nothing any more.

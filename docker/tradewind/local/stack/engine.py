@@ -50,6 +50,7 @@ class Stack(Engine):
     :param min_workers: how many there are at least, 1 when None
     :param max_workers: how many there are at most; up to 10, as many as the machine bears, when None
     :param environment_class: MWAA's name of the size, see :data:`tradewind.local.stack.sizes.CLASSES`
+    :param broker: what carries tasks to the workers, see :data:`.services.BROKERS`
     :param services: the names of services that are there on demand alone, see :data:`.services.OPTIONAL`
     :param update: MWAA's worker replacement strategy, see :data:`tradewind.local.stack.updates.STRATEGIES`
     :param base: the image to build from; Python's own when None
@@ -72,6 +73,7 @@ class Stack(Engine):
         min_workers: int | None = None,
         max_workers: int | None = None,
         environment_class: str | None = None,
+        broker: str = "redis",
         services: Iterable[str] = (),
         update: str = "forced",
         base: str | None = None,
@@ -82,7 +84,7 @@ class Stack(Engine):
         self.plan = sizes.plan(
             environment_class, workers=workers, minimum=min_workers, maximum=max_workers, options=self._options
         )
-        self.services = chosen(services)
+        self.services = chosen(broker, services)
         self.most = self.plan.maximum or self.plan.minimum
         """Workers at most, known when it is started."""
         self.folder = self.state.folder / "docker"
@@ -136,6 +138,7 @@ class Stack(Engine):
             "tasks_per_worker": self.plan.slots,
             "cpus": min(self.plan.size.worker.cpus, self._machine.cpus),
             "memory": self.plan.size.worker.memory,
+            "broker": self.services.broker,
             "with": list(self.services.optional),
         }
 

@@ -25,6 +25,8 @@ from tradewind.local.versions import Version
 
 BASE = "python:{python}-slim-bookworm"
 """The image that ours are built from unless another is named."""
+PYCURL = "pycurl==7.47.0"
+"""What Celery asks SQS with, at the version of MWAA's images: Airflow's constraints do not name it."""
 USER_ID = 50000
 """Who the containers run as where root starts them; else it is the one who does."""
 
@@ -122,7 +124,8 @@ def prepare(version: Version, base: str | None, given: Path | None, tell: Callab
 def _airflow(version: Version) -> Iterator[str]:
     yield f"apache-airflow[celery,statsd]=={version.airflow}"
     yield from (f"apache-airflow-providers-{name}" for name in PROVIDERS)
-    yield from ("celery[redis]", "psycopg2-binary", "psutil")
+    yield PYCURL
+    yield from ("celery[redis,sqs]", "psycopg2-binary", "psutil")
     if version.major == 3:
         yield "asyncpg"
 

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from tradewind.local import s3
 from tradewind.local.state import Secrets, State
 
 SECRETS = Path("/run/secrets")
@@ -35,6 +36,14 @@ MARIADB = ("mariadb", 3306)
 BROKER = ("broker", 6379)
 AWS = ("aws", 5000)
 WEB = ("webserver", 8080)
+INTAKE = 8794
+"""The port at which a worker says what it holds, where SQS is the broker."""
+MESSAGES = Path("/messages")
+"""What is in SQS, as long as the environment."""
+QUEUE = "default"
+"""The one queue of an environment, as on MWAA."""
+VISIBILITY = 43_200
+"""Seconds until SQS hands out a message again that was received and not deleted, as on MWAA."""
 
 FAILED = "tradewind failed: "
 """What a container writes before the reason of its end."""
@@ -77,8 +86,20 @@ def database_dsn(name: str) -> str:
     return f"postgresql://tradewind:{secret('database')}@{host}:{port}/{name}"
 
 
+def under_sqs() -> bool:
+    """Say whether SQS is the broker."""
+    return os.environ.get("TRADEWIND_BROKER") == "sqs"
+
+
+def queue_url() -> str:
+    """Return the address of the queue in SQS."""
+    return f"{url(AWS)}/123456789012/{QUEUE}"
+
+
 def broker_url() -> str:
     """Return the broker's address, its password in it."""
+    if under_sqs():
+        return f"sqs://{s3.ACCESS_KEY}:{s3.SECRET_KEY}@{AWS[0]}:{AWS[1]}//"
     host, port = BROKER
     return f"redis://:{secret('broker')}@{host}:{port}/0"
 

@@ -123,6 +123,8 @@ def aws() -> int:
     """Become the local AWS services, S3's buckets kept."""
     address = ("0.0.0.0", str(layout.AWS[1]))  # noqa: S104 - on the private network
     module = [sys.executable, "-m", "tradewind.local.s3_process", address[1], str(layout.DATA), address[0]]
+    if layout.under_sqs():
+        module += [str(layout.MESSAGES), layout.QUEUE, str(layout.VISIBILITY)]
     os.execv(sys.executable, module)  # noqa: S606
 
 

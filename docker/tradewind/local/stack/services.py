@@ -10,6 +10,8 @@ from tradewind.local.postgres import USER
 from tradewind.local.stack import layout
 from tradewind.local.stack.images import Images
 
+BROKERS = ("redis", "sqs")
+"""What carries the tasks to the workers; the first is the default."""
 OPTIONAL = ("mariadb", "warehouse")
 """Those that are there on demand alone."""
 
@@ -18,15 +20,17 @@ OPTIONAL = ("mariadb", "warehouse")
 class Services:
     """The services of one environment.
 
+    :param broker: one of :data:`BROKERS`
     :param optional: those of :data:`OPTIONAL` that were asked for
     """
 
-    optional: tuple[str, ...] = ()
+    broker: str
+    optional: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Their names in the Compose file."""
-        return ("postgres", "broker", "aws", *self.optional)
+        return ("postgres", *(("broker",) if self.broker == "redis" else ()), "aws", *self.optional)
 
     @property
     def passwords(self) -> tuple[str, ...]:
@@ -71,17 +75,21 @@ class Services:
 
         :param profiles: Airflow's profiles
         """
-        return {"COMPOSE_PROFILES": ",".join((profiles, *self.optional))}
+        redis = ("redis",) if self.broker == "redis" else ()
+        return {"COMPOSE_PROFILES": ",".join((profiles, *redis, *self.optional)), "TRADEWIND_BROKER": self.broker}
 
 
-def chosen(optional: Iterable[str]) -> Services:
+def chosen(broker: str, optional: Iterable[str]) -> Services:
     """Return the services of an environment.
 
+    :param broker: what carries the tasks
     :param optional: the names of those that are there on demand alone
     :raises InvalidInput: for a name that there is not
     """
+    if broker not in BROKERS:
+        raise InvalidInput(f"there is no broker {broker!r}: choose of {', '.join(BROKERS)}")
     names = tuple(sorted(set(optional)))
     for name in names:
         if name not in OPTIONAL:
             raise InvalidInput(f"there is no service {name!r}: choose of {', '.join(OPTIONAL)}")
-    return Services(names)
+    return Services(broker, names)

@@ -36,6 +36,13 @@ def forced(version: Version, port: int) -> dict[str, str]:
             "operators.default_queue": "default",
         }
     )
+    if layout.under_sqs():
+        variables |= settings.option_variables(
+            {
+                "celery.celery_config_options": "tradewind.local.stack.celery_sqs.CONFIG",
+                "celery_broker_transport_options.visibility_timeout": str(layout.VISIBILITY),
+            }
+        )
     # What this container is not given stays away, for Airflow would take an empty secret for one.
     return {key: value for key, value in variables.items() if value}
 

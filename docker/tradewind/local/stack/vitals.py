@@ -11,6 +11,7 @@ from typing import Any
 
 from tradewind.local.errors import LocalError
 from tradewind.local.stack import layout
+from tradewind.local.stack.ask import ask
 from tradewind.local.tables import Tables
 
 INTERVAL = 5.0
@@ -35,7 +36,7 @@ def of(name: str, tables: Tables, jobs: Iterable[str | None], major: int) -> Che
     beats = functools.partial(_beats, tables, [job for job in jobs if job])
     if name == "scheduler":
         return beats
-    worker = _Worker()
+    worker: Check = _sqs_worker if layout.under_sqs() else _Worker()
     return worker if name == "worker" else functools.partial(_all, (beats, worker))
 
 
@@ -60,6 +61,14 @@ def _beats(tables: Tables, jobs: list[str]) -> None:
     silent = [job for job in jobs if not tables.beating(job, socket.gethostname(), BEAT)]
     if silent:
         raise LocalError(f"no sign of life for {BEAT:.0f} s: {', '.join(silent)}")
+
+
+def _sqs_worker() -> None:
+    said = ask("127.0.0.1", "work", TIMEOUT)
+    if said is None:
+        raise LocalError(f"celery@{socket.gethostname()} does not answer")
+    if said["silent"] > BEAT:
+        raise LocalError(f"celery@{socket.gethostname()} has not asked SQS for tasks for {said['silent']:.0f} s")
 
 
 class _Worker:

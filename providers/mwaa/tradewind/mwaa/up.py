@@ -52,6 +52,11 @@ def add_parser(subparsers: Any) -> None:
     )
     add_sizes(parser)
     parser.add_argument(
+        "--broker",
+        choices=("redis", "sqs"),
+        help="with --engine docker, what carries tasks to the workers: Redis, or SQS as on MWAA (default: redis)",
+    )
+    parser.add_argument(
         "--with",
         dest="services",
         action="append",
@@ -147,11 +152,12 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
             arguments.state,
             arguments.airflow,
             **common,
+            broker=arguments.broker or "redis",
             services=arguments.services or (),
             update=arguments.update or "forced",
             base=arguments.base_image,
         )
-    for name in (*SIZES, "services", "update", "base_image"):
+    for name in (*SIZES, "broker", "services", "update", "base_image"):
         if getattr(arguments, name) is not None:
             flag = "with" if name == "services" else name.removeprefix("environment_").replace("_", "-")
             raise InvalidInput(f"--{flag} is of the engine docker: add --engine docker")
