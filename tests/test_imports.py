@@ -75,8 +75,10 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.walk_packages(tradewind.__path__, "tradewind."))
 
 
-TOOLS = [name for name in names() if name.split(".")[1] in ("local", "mwaa")]
-IN_DAGS = [name for name in names() if name not in TOOLS]
+WITHIN_CELERY = tuple(f"tradewind.local.stack.{name}" for name in ("celery_sqs", "intake", "sqs"))
+"""What nobody but Celery loads, where it talks to SQS: it is in the images alone, and brings SQS's driver."""
+TOOLS = [name for name in names() if name.split(".")[1] in ("local", "mwaa") and name not in WITHIN_CELERY]
+IN_DAGS = [name for name in names() if name not in (*TOOLS, *WITHIN_CELERY)]
 
 
 class Meter:
