@@ -166,14 +166,18 @@ def chaos(tasks: int, sensors: int) -> DAG:
         # What a person gives tasks that run where machines end at any time.
         default_args={
             "retries": 6,
+            "weight_rule": "absolute",
             "retry_delay": timedelta(seconds=3),
             "execution_timeout": timedelta(minutes=5),
         },
     ) as dag:
         for number in range(max(tasks, sensors)):
             ends = [arrived(number)] if number < sensors else []
-            if number < tasks:
-                ends >> work(number)
+            done = [work(number)] if number < tasks else []
+            for each in (*ends, *done):  # waiting and working side by side from the beginning
+                each.priority_weight = 1 + -number % max(1, sensors)
+            if ends and done:
+                ends >> done[0]
     return dag
 
 

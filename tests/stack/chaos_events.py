@@ -101,6 +101,8 @@ class Events:
         # moto has its objects in memory and writes them down every few seconds: S3 loses none at such an end.
         how = "ended" if service == "aws" else self._rng.choice(("killed", "ended"))
         under_way = self._await(TARGETS[service])
+        if not under_way:
+            return Hit(f"{service} left alone", "", 0)
         (found,) = self._stack.found(service)
         self._end(found.id, how)
         return self._back(f"{service} {how}", under_way, lambda: self._replaced(service, found.id))
@@ -112,6 +114,8 @@ class Events:
 
     def _triggerer(self) -> Hit:
         under_way = self._await(TARGETS["triggerer"])
+        if not under_way:
+            return Hit("triggerer left alone", "", 0)
         (found,) = self._stack.found("scheduler")
         (before,) = self._airflow("select coalesce(max(id), 0) from job where job_type = 'TriggererJob'")
         killed = compose.docker("exec", found.id, "python3", "-c", KILL).split()
@@ -133,22 +137,27 @@ class Events:
         found, count = self._busy()
         network, seconds = f"{self._stack.project}_inside", HEARTBEAT + self._rng.uniform(8, 20)
         compose.docker("network", "disconnect", network, found.id)
+        before = self._tries(found)
         time.sleep(seconds)
+        elsewhere = len(before - self._tries(found))
         compose.docker("network", "connect", network, found.id)
         what = f"worker cut off from the network for {seconds:.0f} s"
-        return self._back(what, f"{count} tasks on it", lambda: self._well("worker") or not self._stack.found("worker"))
+        under_way = f"{count} tasks on it, {elsewhere} given up before it was back"
+        return self._back(
+            what, under_way if elsewhere else "", lambda: self._well("worker") or not self._stack.found("worker")
+        )
 
     def _scale(self) -> Hit:
         """Leave so little to do that one worker is enough, then much."""
         wait_for(lambda: self._stack.workers() == self._stack.most, TARGET, f"{self._stack.most} workers")
-        before = self._running()
+        before = wait_for(self._running, TARGET, "a task that runs")
         self._slots(3)
         began = time.monotonic()
         wait_for(lambda: self._stack.workers() == 1, PATIENCE, "one worker")
-        down, least = time.monotonic() - began, self._running()
+        down, least = time.monotonic() - began, wait_for(self._running, TARGET, "a task on the one worker")
         self._slots(500)
         wait_for(lambda: self._stack.workers() == self._stack.most, TARGET, f"{self._stack.most} workers again")
-        under_way = f"{before} tasks, {least} when one worker was left after {down:.0f} s" if before and least else ""
+        under_way = f"{before} tasks, {least} when one worker was left after {down:.0f} s"
         most = self._stack.most
         return Hit(f"workers {most} to 1 to {most}", under_way, time.monotonic() - began)
 
@@ -170,6 +179,11 @@ class Events:
 
         busy: list[tuple[compose.Found, int]] = wait_for(found, TARGET, "a worker with tasks")
         return self._rng.choice(busy)
+
+    def _tries(self, worker: compose.Found) -> set[tuple[str, int]]:
+        """Return the tries that Airflow takes for running on a worker."""
+        statement = "select task_id, try_number from task_instance where state = 'running' and hostname = %s"
+        return {(task, number) for task, number in outlasting(lambda: self._airflow(statement, worker.id[:12]))}
 
     def _await(self, target: tuple[str, str, bool]) -> str:
         """Wait for something to hit, and say how much of it there is; nothing where it does not come."""

@@ -143,9 +143,22 @@ class Proof:
             "'upstream_failed', 'skipped', 'removed')",
             dsn=dsn,
         )
-        (triggers,) = self._environment.query("select count(*) from trigger", dsn=dsn)[0]
-        found = [f"{task} is {state}" for task, state in tasks]
-        return found + ([f"{triggers} triggers"] if triggers else [])
+        ((triggers,),) = self._environment.query("select count(*) from trigger", dsn=dsn)
+        stuck = self._environment.query(
+            "select left(query, 80) from pg_stat_activity where datname = %s "
+            "and state like 'idle in transaction%%' and state_change < now() - interval '30 s'",
+            database(self._environment.version),
+            dsn=dsn,
+        )
+        (broker,) = self._environment.found("broker")
+        ask = "REDISCLI_AUTH=$(cat /run/secrets/broker) redis-cli llen default"
+        queued = int(compose.docker("exec", broker.id, "sh", "-c", ask))
+        return [
+            *(f"{task} is {state}" for task, state in tasks),
+            *(f"a transaction in Airflow's database: {query}" for (query,) in stuck),
+            *([f"{triggers} triggers"] if triggers else []),
+            *([f"{queued} messages in the queue"] if queued else []),
+        ]
 
     def _in_containers(self) -> list[str]:
         found = []

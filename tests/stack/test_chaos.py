@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import chaos
+from tests.stack import chaos, chaos_dag
 from tests.stack.chaos_dag import KINDS as TASKS
 from tests.stack.chaos_dag import kind, name
 from tests.stack.chaos_events import KINDS, course
@@ -43,3 +43,11 @@ def test_half_of_the_tasks_of_each_kind_wait_for_a_sensor() -> None:
     assert len({name(number) for number in range(200)}) == 200
     assert all(sum(each.startswith(what) for each in first) in (16, 17) for what in TASKS)
     assert {kind(number) for number in range(6)} == set(TASKS)
+
+
+def test_tasks_and_sensors_begin_side_by_side() -> None:
+    made = chaos_dag.chaos(60, 30)
+    order = sorted(made.tasks, key=lambda task: -task.priority_weight)
+    first = [task.task_id for task in order if not task.upstream_task_ids][:20]
+    assert 5 <= sum(each.startswith("arrived_") for each in first) <= 15
+    assert sum(bool(task.upstream_task_ids) for task in made.tasks) == 30
