@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 RESTARTS = 3
 """How often a part that crashed is started again, in a row, before it is given up."""
-AGAIN = 300.0
-"""Seconds after which a crash has nothing to do with the one before: a week has room for many of them."""
+AGAIN = 120.0
+"""Seconds after which a crash has nothing to do with the one before: what cannot stay up ends sooner again."""
 
 
 class Crashes:
