@@ -169,7 +169,7 @@ def run(stack: Stack, rng: random.Random, course: list[str], show: Callable[[str
     tries = ", ".join(f"{count} at try {number}" for number, count in sorted(proof.tries.items()))
     text = (
         f"{stack.tasks} tasks, {stack.sensors} sensors, {len(hits)} events in {time.monotonic() - began:.0f} s; "
-        f"success: {tries}; {proof.rows:,} of {stack.tasks * ROWS:,} rows there once"
+        f"{tries}; {proof.rows:,} of {stack.tasks * ROWS:,} rows there once; Airflow noted {proof.reasons()}"
     )
     return Outcome(hits, problems, text)
 

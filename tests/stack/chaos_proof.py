@@ -24,6 +24,8 @@ CHILD = re.compile(
     r"\bsleep [\d.]+$|\bbash\b.*(rows\.csv|seq 1)|rows\.csv|airflow worker -- |airflow task (runner|supervisor)"
 )
 """The command line of a process that belongs to a task."""
+AGAIN = ("heartbeat timeout", "state mismatch", "stuck in queued reschedule", "stuck in queued tries exceeded")
+"""What Airflow notes in its log where a task's try ends without its doing."""
 PATIENCE = 60.0
 """Seconds that what belongs to a dead process has to go: the services notice such an end by themselves."""
 
@@ -58,6 +60,15 @@ class Proof:
     def problems(self) -> list[str]:
         """Return all that is wrong."""
         return [*self._tasks(), *self._tables(), *self._objects(), *self._left()]
+
+    def reasons(self) -> str:
+        """Return why Airflow had tasks run again, as it says itself, and how often each."""
+        rows = self._environment.query(
+            "select event, count(*) from log where event in %s group by 1 order by 1",
+            AGAIN,
+            dsn=airflow_dsn(self._environment),
+        )
+        return ", ".join(f"{event}: {count}" for event, count in rows) or "none"
 
     def _tasks(self) -> list[str]:
         """Every task and every sensor ended in success."""
