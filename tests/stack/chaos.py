@@ -14,6 +14,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -223,6 +224,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the logs")
     asked = parser.parse_args()
     events = asked.kinds or asked.events
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the environment ends with it
     return min(1, len(prove(asked.seed, asked.airflow, asked.tasks, asked.sensors, events, asked.keep)))
 
 
