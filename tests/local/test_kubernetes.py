@@ -89,7 +89,11 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_the_containers_of_the_stack_are_started_by_their_name(tmp_path: Path, name: str) -> None:
-    assert run(tmp_path, name).stdout == f"-m|tradewind.local.stack.component|{name}|"
+    assert run(tmp_path, name).stdout == f"-sP|-m|tradewind.local.stack.component|{name}|"
+
+
+def test_what_the_command_asks_inside_is_answered_by_the_same_way(tmp_path: Path) -> None:
+    assert run(tmp_path, "control").stdout == "-sP|-m|tradewind.local.stack.control|"
 
 
 def test_any_other_command_runs_as_it_stands(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class Engine(ABC):
     :param port: the web UI's port; the last one used or a free one when None
     :param constraints: a constraints file for the user's requirements
     :param options: Airflow configuration options with dotted keys, as MWAA takes them
+    :param bare: whether Airflow has none of our packages beforehand, as on MWAA: requirements.txt or plugins bring them
     :param tell: called with a line (or several) for each thing worth telling
     :param progress: called with what is going on while it starts, whenever that changes
     """
@@ -51,6 +52,7 @@ class Engine(ABC):
         port: int | None = None,
         constraints: Path | None = None,
         options: Mapping[str, str] | None = None,
+        bare: bool = False,
         tell: Callable[[str], None] = lambda line: None,
         progress: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -61,6 +63,7 @@ class Engine(ABC):
         self.failure: str | None = None
         """Why the environment cannot go on, None while it can."""
         self._constraints = constraints
+        self._bare = bare
         self._options = settings.option_variables(options or {})
         self._tell = tell
         self._progress = progress

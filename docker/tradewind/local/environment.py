@@ -144,7 +144,9 @@ class Environment(Engine):
 
     def _start_airflow(self) -> None:
         requirements = self.state.requirements if self.state.requirements.exists() else None
-        found = interpreter.find(self.version, requirements, self._constraints, self._tell, self.state.plugins)
+        found = interpreter.find(
+            self.version, requirements, self._constraints, self._tell, self.state.plugins, bare=self._bare
+        )
         self._python = found.python
         self._variables = self._write_variables()
         wanted = settings.components(self.version.major, self._port)

@@ -51,6 +51,8 @@ def find(
     constraints: Path | None,
     tell: Callable[[str], None],
     plugins: Path | None = None,
+    *,
+    bare: bool = False,
 ) -> Interpreter:
     """Return an interpreter with that Airflow, Tradewind's providers and the user's requirements.
 
@@ -59,13 +61,14 @@ def find(
     :param constraints: a constraints file; Airflow's published one when None
     :param tell: called with one line for each thing worth telling
     :param plugins: where plugins.zip was unpacked, for the wheels that requirements may name there
+    :param bare: whether Tradewind's providers are left out, as MWAA's image does
     :raises InstallFailed: with uv's reason
     :raises InvalidInput: when the constraints file is missing
     """
     text = requirements.read_text() if requirements is not None else ""
-    if not _names(text) and running_version() == version.airflow:
+    if not bare and not _names(text) and running_version() == version.airflow:
         return Interpreter(Path(sys.executable), shared=True)
-    return Installation(version, text, constraints, tell, plugins).make()
+    return Installation(version, text, constraints, tell, plugins, bare=bare).make()
 
 
 def running_version() -> str | None:
@@ -91,15 +94,18 @@ class Installation:
         constraints: Path | None,
         tell: Callable[[str], None],
         plugins: Path | None,
+        *,
+        bare: bool = False,
     ) -> None:
         self.version = version
+        self.bare = bare
         self.requirements = requirements
         self.tell = tell
         self.plugins = plugins
         self.cache = cache_folder()
         self.python = self._find_python()
         self.constraints = self._find_constraints(constraints)
-        self.own = list(own_packages())
+        self.own = [] if bare else list(own_packages())
 
     def make(self) -> Interpreter:
         """Return the environment, made first where it is missing."""
@@ -127,8 +133,11 @@ class Installation:
             self.constraints.read_text() if self.constraints else str(self.version.newer_than),
             *map(str, self.own),
         ]
-        if "/usr/local/airflow/plugins" in self.requirements and self.plugins is not None:
-            parts += [f"{wheel.name} {wheel.stat().st_size}" for wheel in sorted(self.plugins.glob("*.whl"))]
+        for there, here in self._folders().items():
+            if there in self.requirements:
+                parts += [f"{wheel.name} {wheel.stat().st_size}" for wheel in sorted(here.rglob("*.whl"))]
+        if self.bare:
+            parts.append("bare")
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def _find_python(self) -> str:
@@ -164,6 +173,8 @@ class Installation:
         self._run("venv", "--quiet", "--no-project", "--python", self.python, str(folder), what="the environment")
         airflow = f"apache-airflow=={self.version.airflow}"
         base = [airflow, "psycopg2-binary", *(f"apache-airflow-providers-{name}" for name in PROVIDERS)]
+        if self.bare:  # all of what MWAA's image lists, its executor too
+            base.append(f"apache-airflow[celery,statsd]=={self.version.airflow}")
         if self.version.major == 3:
             base.append("asyncpg")
         pip = ["pip", "install", "--python", str(python), "--compile-bytecode"]
@@ -193,11 +204,19 @@ class Installation:
 
     def _localised(self) -> str:
         """Return the requirements with MWAA's folders replaced by the local ones."""
+        text = self.requirements
+        for there, here in self._folders().items():
+            text = text.replace(there, str(here))
+        return text
+
+    def _folders(self) -> dict[str, Path]:
+        """Return the local folders by what MWAA calls them."""
         if self.plugins is None:
-            return self.requirements
-        return self.requirements.replace("/usr/local/airflow/plugins", str(self.plugins)).replace(
-            "/usr/local/airflow/dags", str(self.plugins.parent / "dags")
-        )
+            return {}
+        return {
+            "/usr/local/airflow/plugins": self.plugins,
+            "/usr/local/airflow/dags": self.plugins.parent / "dags",
+        }
 
     def _run(self, *arguments: str, what: str) -> None:
         try:

@@ -86,7 +86,7 @@ class Channel:
         if not running:
             raise LocalError("the scheduler's container does not run")
         process = subprocess.Popen(
-            ["docker", "exec", "--interactive", running[0].id, "python3", "-m", "tradewind.local.stack.control"],
+            ["docker", "exec", "--interactive", running[0].id, "/entrypoint", "control"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""A container of Airflow: ``python -m tradewind.local.stack.component webserver|scheduler|worker|hybrid``.
+"""A container of Airflow: ``/entrypoint webserver|scheduler|worker|hybrid``.
 
 It does what MWAA does in each of its containers: takes dags/, plugins.zip, requirements.txt and startup.sh from the
 bucket, runs startup.sh, installs the requirements, starts its processes and keeps the DAGs as the bucket has them.

@@ -1,4 +1,4 @@
-"""Questions and commands of the machine, answered inside: ``python -m tradewind.local.stack.control``.
+"""Questions and commands of the machine, answered inside: ``/entrypoint control``.
 
 One JSON object a line comes in, one goes out. The machine starts it by ``docker exec`` in a container of Airflow that
 runs no user code; it ends with its standard input.

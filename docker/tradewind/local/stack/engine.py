@@ -54,6 +54,7 @@ class Stack(Engine):
     :param services: the names of services that are there on demand alone, see :data:`.services.OPTIONAL`
     :param update: MWAA's worker replacement strategy, see :data:`tradewind.local.stack.updates.STRATEGIES`
     :param base: the image to build from; Python's own when None
+    :param bare: see :class:`tradewind.local.engine.Engine`
     """
 
     patience = 900.0  # MWAA's limits for startup.sh and requirements.txt are within it
@@ -77,9 +78,18 @@ class Stack(Engine):
         services: Iterable[str] = (),
         update: str = "forced",
         base: str | None = None,
+        bare: bool = False,
     ) -> None:
         super().__init__(
-            path, state, airflow, port=port, constraints=constraints, options=options, tell=tell, progress=progress
+            path,
+            state,
+            airflow,
+            port=port,
+            constraints=constraints,
+            options=options,
+            bare=bare,
+            tell=tell,
+            progress=progress,
         )
         self.plan = sizes.plan(
             environment_class, workers=workers, minimum=min_workers, maximum=max_workers, options=self._options
@@ -246,7 +256,7 @@ class Stack(Engine):
             _give(self.folder / name, owner)
 
     def _build(self) -> None:
-        found = images.prepare(self.version, self._base, self._constraints, self._tell)
+        found = images.prepare(self.version, self._base, self._constraints, self._tell, bare=self._bare)
         self._variables = {
             **found.variables(),
             "TRADEWIND_DATA": str(self.folder),

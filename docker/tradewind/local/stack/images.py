@@ -85,21 +85,25 @@ def uv_version() -> str:
     return uv.run("--version", what="uv", folder=Path("/")).split()[1]
 
 
-def prepare(version: Version, base: str | None, given: Path | None, tell: Callable[[str], None]) -> Images:
+def prepare(
+    version: Version, base: str | None, given: Path | None, tell: Callable[[str], None], *, bare: bool = False
+) -> Images:
     """Lay out the folder that the images of an Airflow version are built from; the same content is the same folder.
 
     :param version: the Airflow version
     :param base: the image to build from; Python's own when None
     :param given: a constraints file; Airflow's published one when None
     :param tell: called with one line for each thing worth telling
+    :param bare: whether Airflow's image has none of our packages, as MWAA's
     :raises InstallFailed: when one of our packages cannot be built
     """
     parts = cache_folder() / "stack"
     ours = files("tradewind.local.stack")
     content: dict[str, Path | str] = {name: ours.joinpath(name).read_text() for name in ("Dockerfile", "entrypoint")}
-    own = [*own_packages(), OwnPackage("tradewind-local", source(distribution("tradewind-local"), "tradewind-local"))]
+    own = [] if bare else list(own_packages())
+    machinery = OwnPackage("tradewind-local", source(distribution("tradewind-local"), "tradewind-local"))
     wanted = []
-    for package in own:
+    for package in (*own, machinery):
         wheel = _wheel(package, parts / "wheels")
         if wheel is not None:
             content[f"wheels/{wheel.name}"] = wheel
@@ -109,7 +113,7 @@ def prepare(version: Version, base: str | None, given: Path | None, tell: Callab
             raise LocalError(
                 "tradewind-local was installed from an index, which cannot go into images yet: give a wheel"
             )
-    content["own.txt"] = "\n".join(wanted) + "\n"
+    content["own.txt"] = "".join(f"{line}\n" for line in wanted)
     content["airflow/airflow.txt"] = "\n".join(_airflow(version)) + "\n"
     content["airflow/constraints.txt"], content["airflow/bounds.txt"] = _bounds(version, given, own, tell)
     content["services/services.txt"] = "\n".join(sorted(_closure("tradewind-local"))) + "\n"

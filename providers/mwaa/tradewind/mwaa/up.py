@@ -71,6 +71,11 @@ def add_parser(subparsers: Any) -> None:
         "change: they are ended, or end their tasks first (default: forced)",
     )
     parser.add_argument(
+        "--bare",
+        action="store_true",
+        help="leave Tradewind's own packages out, as MWAA does: requirements.txt or plugins have to bring them",
+    )
+    parser.add_argument(
         "--base-image",
         metavar="IMAGE",
         help="what the containers' images are built from (default: python:VERSION-slim-bookworm)",
@@ -140,6 +145,7 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
         "port": arguments.port,
         "constraints": arguments.constraints,
         "options": dict(arguments.option),
+        "bare": arguments.bare,
         "tell": terminal.warn,
         "progress": terminal.update,
     }
