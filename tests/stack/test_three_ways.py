@@ -23,7 +23,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("tradewind-amazon", "tradewind-mysql", "tradewind-postgres")
 PROVIDERS = {"tradewind", *PACKAGES}
-WAYS = {"index": None, "pack": (), "wheels": ("--wheels",), "unpacked": ("--unpack",)}
+WAYS: dict[str, tuple[str, ...] | None] = {
+    "index": None,
+    "pack": (),
+    "wheels": ("--wheels",),
+    "unpacked": ("--unpack",),
+}
 MODULES = (
     *(
         "tradewind.operators.copy",
@@ -143,7 +148,8 @@ def lay_out(project: Path, way: str, airflow: str, wheels: Path) -> None:
     (project / "dags" / "ways.py").write_text(DAG)
     (project / "startup.sh").write_text(STARTUP)
     wanted = "".join(f"{name}\n" for name in PACKAGES)
-    if WAYS[way] is None:
+    arguments = WAYS[way]
+    if arguments is None:
         (project / "dags" / "index").mkdir()
         for wheel in wheels.glob("*.whl"):
             shutil.copy(wheel, project / "dags" / "index")
@@ -151,7 +157,7 @@ def lay_out(project: Path, way: str, airflow: str, wheels: Path) -> None:
         return
     (project / "requirements.txt").write_text(wanted)
     packing = ("--airflow", airflow, "--constraints", CONSTRAINTS / airflow / "constraints.txt", "-o", project / "dist")
-    subprocess.run(command("pack", project, *packing, *WAYS[way]), check=True, timeout=600)
+    subprocess.run(command("pack", project, *packing, *arguments), check=True, timeout=600)
     for path in (project / "dist").iterdir():
         path.replace(project / path.name)
 
@@ -216,8 +222,10 @@ def test_in_containers(
 ) -> None:
     arguments: Any = stack_arguments(airflow)
     lay_out(project, way, airflow, wheels)
+    # What was packed with its wheels, or as modules, needs no index: it gets none.
+    network = ("--web-access", "PRIVATE_ONLY") if way in ("wheels", "unpacked") else ()
 
-    check(up(*arguments, "--bare"), project, airflow, containers, engine="docker", way=way)
+    check(up(*arguments, "--bare", *network), project, airflow, containers, engine="docker", way=way)
 
 
 @pytest.mark.parametrize("way", WAYS)

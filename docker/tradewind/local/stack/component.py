@@ -94,7 +94,8 @@ class Container:
             environment = {**startup.run(self.state.startup, environment, limit), **forced}
         if self.state.requirements.exists():
             tell("installing requirements.txt")
-            requirements.install(self.state.requirements, environment)
+            private = os.environ.get("TRADEWIND_WEB_PRIVATE" if self.name == "webserver" else "TRADEWIND_PRIVATE")
+            requirements.install(self.state.requirements, environment, private=private == "true")
         if self.name in ("scheduler", "hybrid"):  # one is enough: all have the same
             plugins.check(self.state.plugins, environment)
         return environment

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -22,6 +23,8 @@ KEPT = "720h"
 """Age of an image that nobody uses, from which on it is not worth its gigabyte."""
 SERVICES = ("postgres", "broker", "aws", "mariadb", "warehouse")
 """What Airflow is served by, where it is there."""
+PUBLISHED = "TRADEWIND_PUBLISHED"
+"""The variable with the web server's port where the Compose file is used by itself; the command takes any."""
 UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 
@@ -128,6 +131,7 @@ def address(project: str, service: str) -> str | None:
     found = [each for each in containers(project) if each.service == service and each.state == "running"]
     if not found:
         return None
+    found.sort(key=lambda each: not each.healthy)  # the newest that is well: an update has two for a while
     networks = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Networks}}", found[0].id))
     return next((each["IPAddress"] for name, each in networks.items() if name.endswith("_inside")), None) or None
 
@@ -147,6 +151,20 @@ def clear(project: str, *, grace: int = 10) -> None:
     for kind in ("network", "volume"):
         if names := docker(kind, "ls", "--quiet", "--filter", _label(project)).split():
             docker(kind, "rm", *names)
+
+
+def published(project: str, service: str, port: int) -> tuple[str, int]:
+    """Return where the newest container of a service that is well, or else runs, publishes a port.
+
+    :param port: the container's own
+    :raises LocalError: when there is none
+    """
+    found = [each for each in containers(project) if each.service == service and each.state == "running"]
+    for each in sorted(found, key=lambda each: not each.healthy):
+        with contextlib.suppress(LocalError):  # one that an update tries has no port
+            host, _, number = docker("port", each.id, str(port)).split()[0].rpartition(":")
+            return host, int(number)
+    raise LocalError(f"there is no {service} with a port")
 
 
 def logs(container: str, lines: int) -> str:
@@ -195,9 +213,9 @@ def _label(project: str) -> str:
     return f"label=com.docker.compose.project={project}"
 
 
-def _run(command: Sequence[str], timeout: float) -> str:
+def _run(command: Sequence[str], timeout: float, variables: Mapping[str, str] | None = None) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as error:
         raise LocalError(f"`{' '.join(command[:3])}` took longer than {timeout:.0f} s") from error
     if done.returncode != 0:
@@ -216,11 +234,13 @@ class Compose:
 
     :param project: its name
     :param file: where its variables are written
+    :param web_private: whether the web server is published to nobody
     """
 
-    def __init__(self, project: str, file: Path) -> None:
+    def __init__(self, project: str, file: Path, *, web_private: bool = False) -> None:
         self.project = project
         self._variables = file
+        self._files = ("compose.yaml", "compose.private.yaml")[: 1 + web_private]
 
     def write(self, variables: Mapping[str, str]) -> None:
         """Write the variables; no secret is among them."""
@@ -232,8 +252,8 @@ class Compose:
         :param progress: called with each line that BuildKit writes
         :raises LocalError: with the last lines
         """
-        with as_file(files("tradewind.local.stack") / "compose.yaml") as file:
-            command = [*self._command(file), "--progress", "plain", "build"]
+        with self._command() as begin:
+            command = [*begin, "--progress", "plain", "build"]
             lines: list[str] = []
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
@@ -258,15 +278,16 @@ class Compose:
         self._run("up", "--detach", "--no-build", "--no-deps", "--no-recreate", *count, *services)
 
     def run(self, service: str) -> None:
-        """Start a container of a service beside the one there is: without its port, and found by nobody."""
+        """Start a container of a service beside the one there is: without a port, and found by nobody."""
         self._run("run", "--detach", "--no-deps", "--no-TTY", service)
 
     def _run(self, *arguments: str) -> str:
-        with as_file(files("tradewind.local.stack") / "compose.yaml") as file:
-            return _run([*self._command(file), *arguments], TIMEOUT)
+        with self._command() as begin:
+            return _run([*begin, *arguments], TIMEOUT, {**os.environ, PUBLISHED: ""})
 
-    def _command(self, file: Path) -> list[str]:
-        return [
-            *("docker", "compose", "--project-name", self.project, "--file", str(file)),
-            *("--env-file", str(self._variables)),
-        ]
+    @contextlib.contextmanager
+    def _command(self) -> Iterator[list[str]]:
+        with contextlib.ExitStack() as there:
+            found = [there.enter_context(as_file(files("tradewind.local.stack") / name)) for name in self._files]
+            named = [part for file in found for part in ("--file", str(file))]
+            yield ["docker", "compose", "--project-name", self.project, *named, "--env-file", str(self._variables)]

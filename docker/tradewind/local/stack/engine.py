@@ -18,6 +18,7 @@ from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.push import Push
 from tradewind.local.s3 import client
 from tradewind.local.stack import compose, images, layout, sizes
+from tradewind.local.stack.access import Access
 from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.compose import Compose, Found
 from tradewind.local.stack.forward import Forward
@@ -53,6 +54,8 @@ class Stack(Engine):
     :param broker: what carries tasks to the workers, see :data:`.services.BROKERS`
     :param services: the names of services that are there on demand alone, see :data:`.services.OPTIONAL`
     :param update: MWAA's worker replacement strategy, see :data:`tradewind.local.stack.updates.STRATEGIES`
+    :param web_access: MWAA's web server access mode, see :data:`tradewind.local.stack.access.MODES`
+    :param routing: whether there is a way out, see :meth:`tradewind.local.stack.access.Access.of`
     :param base: the image to build from; Python's own when None
     :param bare: see :class:`tradewind.local.engine.Engine`
     """
@@ -77,6 +80,8 @@ class Stack(Engine):
         broker: str = "redis",
         services: Iterable[str] = (),
         update: str = "forced",
+        web_access: str = "PUBLIC_ONLY",
+        routing: str | None = None,
         base: str | None = None,
         bare: bool = False,
     ) -> None:
@@ -100,18 +105,21 @@ class Stack(Engine):
         self.folder = self.state.folder / "docker"
         self.project_name = project_name(self.state)
         self._base = base
-        self._compose = Compose(self.project_name, self.folder / "compose.env")
+        self._access = Access.of(web_access, routing)
+        web_private = self._access.web_private
+        self._compose = Compose(self.project_name, self.folder / "compose.env", web_private=web_private)
         self._channel = Channel(self.project_name)
         self._workers = Containers(self._compose, self._channel, self._keep_worker)
         self._scaler: Autoscaler | None = None
         self._updates = Updates(
             self._compose,
-            Compose(self.project_name, self.folder / "update.env"),
+            Compose(self.project_name, self.folder / "update.env", web_private=web_private),
             self._workers,
             self.plan.services,
             self.plan.minimum,
             look=lambda: objects(client(self.s3_endpoint), self.bucket),
             retire=self._retire if update == "graceful" else None,
+            turn=lambda: self._forwards["web"].turn(),
             reason=self._reason,
             keep=lambda name, text: write_private(self.log(name), text),
             tell=tell,
@@ -261,6 +269,8 @@ class Stack(Engine):
             **found.variables(),
             "TRADEWIND_DATA": str(self.folder),
             "TRADEWIND_PORT": str(self._port),
+            compose.PUBLISHED: str(self._port),
+            **self._access.variables(),
             **self.plan.variables(self._machine),
             **self.services.variables(self.plan.profile),
             "TRADEWIND_STARTUP_LIMIT": os.environ.get("TRADEWIND_STARTUP_LIMIT", ""),
@@ -274,6 +284,8 @@ class Stack(Engine):
     def _open_bucket(self) -> None:
         """Make a way to the private network and bring the bucket up to date."""
         self._forwards = {at[0]: Forward(self.project_name, *at) for at in self.services.reached}
+        public = not self._access.web_private
+        self._forwards["web"] = Forward(self.project_name, *layout.WEB, published=public, number=self._port)
         s3, deadline = client(self.s3_endpoint), time.monotonic() + 90
         while True:
             try:
@@ -342,6 +354,7 @@ class Stack(Engine):
             return
         compose.docker("rm", "--force", "--volumes", found.id)
         self._compose.up(found.service)
+        self._forwards["web"].turn()
 
     def _reason(self, found: Found) -> str:
         """Return why a container ended: what it says itself, or its last lines."""

@@ -1,7 +1,7 @@
 """A port of this machine's loopback that leads to a service of the private network.
 
 Where this machine reaches the addresses of containers (Docker on Linux), connections are carried here. Else each goes
-through ``docker exec``, a process of its own, for no port of a service is published.
+through ``docker exec``, a process of its own, for no port of a service is published but the web server's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import contextlib
 import socket
 import subprocess
 import threading
+import time
 
+from tradewind.local.errors import InvalidInput, LocalError
 from tradewind.local.stack import compose
 from tradewind.local.stack.relay import BLOCK
 
@@ -18,6 +20,8 @@ AT_ONCE = 32
 """Connections."""
 TIMEOUT = 1.0
 """Seconds for a connection to an address of this machine's own bridge."""
+PAUSE = 0.5
+"""Seconds until a connection is closed that leads nowhere: who asks again at once is not to ask Docker each time."""
 
 
 class Forward:
@@ -28,15 +32,32 @@ class Forward:
     :param port: the service's port
     :param through: the service whose container has Python and our package
     :param direct: whether to try the container's address first
+    :param published: whether the container publishes the port: then it leads there and nowhere else
+    :param number: the port's own number, any when 0
+    :raises InvalidInput: when somebody else has that number
     """
 
-    def __init__(self, project: str, service: str, port: int, through: str = "aws", *, direct: bool = True) -> None:
+    def __init__(
+        self,
+        project: str,
+        service: str,
+        port: int,
+        through: str = "aws",
+        *,
+        direct: bool = True,
+        published: bool = False,
+        number: int = 0,
+    ) -> None:
         self._project = project
         self._service = service, port
         self._through = through
         self._direct = direct
-        self._address: str | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._published = published
+        self._address: tuple[str, int] | None = None
+        try:
+            self._listener = socket.create_server(("127.0.0.1", number))
+        except OSError as error:
+            raise InvalidInput(f"port {number} cannot be had: {error.strerror}") from error
         self.port: int = self._listener.getsockname()[1]
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._lock = threading.Lock()
@@ -44,6 +65,10 @@ class Forward:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._thread = threading.Thread(target=self._accept, name="tradewind-forward", daemon=True)
         self._thread.start()
+
+    def turn(self) -> None:
+        """Lead new connections to the container that serves now; those that are open stay where they are."""
+        self._address = None
 
     def close(self) -> None:
         """Close the port and every connection."""
@@ -69,7 +94,9 @@ class Forward:
         try:
             with channel:
                 service = self._connect() if self._direct else None
-                if service is None:
+                if service is None and self._published:
+                    time.sleep(PAUSE)
+                elif service is None:
                     self._relay(channel)
                 else:
                     with service:
@@ -82,17 +109,24 @@ class Forward:
     def _connect(self) -> socket.socket | None:
         """Connect to the container's address: the one that answered last, or after a replacement its present one."""
         for known in (self._address, None):
-            address = known or compose.address(self._project, self._service[0])
-            if address is None:
-                continue
-            with contextlib.suppress(OSError):
-                found = socket.create_connection((address, self._service[1]), TIMEOUT)
+            with contextlib.suppress(OSError, LocalError):
+                address = known or self._find()
+                found = socket.create_connection(address, TIMEOUT)
                 found.settimeout(None)
                 found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._address = address
                 return found
         self._address = None
         return None
+
+    def _find(self) -> tuple[str, int]:
+        service, port = self._service
+        if self._published:
+            return compose.published(self._project, service, port)
+        address = compose.address(self._project, service)
+        if address is None:
+            raise LocalError(f"{service} has no address")
+        return address, port
 
     def _carry(self, channel: socket.socket, service: socket.socket) -> None:
         ends = {channel, service}

@@ -34,12 +34,19 @@ ESSENTIAL = (
 """What MWAA keeps at its own versions whatever the user asks for."""
 
 
-def install(requirements: Path, variables: Mapping[str, str], limit: float = LIMIT) -> None:
+NO_INDEX = (
+    "this container has no way out, as in a private network on MWAA: `tradewind pack --wheels` puts every wheel into "
+    "plugins.zip, and writes a requirements.txt that needs no index"
+)
+
+
+def install(requirements: Path, variables: Mapping[str, str], limit: float = LIMIT, *, private: bool = False) -> None:
     """Install a requirements file.
 
     :param requirements: the file; nothing happens where it names nothing
     :param variables: pip's environment
     :param limit: seconds
+    :param private: whether there is no way to an index: pip tries it once
     :raises InstallFailed: with pip's reason
     """
     text = requirements.read_text()
@@ -48,6 +55,8 @@ def install(requirements: Path, variables: Mapping[str, str], limit: float = LIM
     essential = _write("essential", _pins(ESSENTIAL))
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += ["--constraint", str(essential), "--requirement", str(requirements)]
+    if private:
+        command += ["--retries", "0", "--timeout", "5"]
     if not constrains_itself(text):
         command += ["--constraint", str(_constraints())]
     try:
@@ -60,7 +69,8 @@ def install(requirements: Path, variables: Mapping[str, str], limit: float = LIM
         ) from error
     print(done.stdout, end="", flush=True)
     if done.returncode != 0:
-        raise InstallFailed(f"requirements.txt cannot be installed:\n{done.stderr.strip()}\n{ALL_OR_NOTHING}")
+        what = f"requirements.txt cannot be installed:\n{done.stderr.strip()}\n{ALL_OR_NOTHING}"
+        raise InstallFailed(f"{what}\n{NO_INDEX}" if private and "--no-index" not in text else what)
 
 
 def _constraints() -> Path:

@@ -80,6 +80,7 @@ class Updates:
     :param look: returns what is in the bucket
     :param retire: called with the ids of the old workers and the seconds they have, for a graceful update; None to
         end them at once
+    :param turn: called when another web server is to answer
     :param reason: returns why a container ended, with its last lines
     :param keep: called with a name and what a container wrote that is gone
     :param tell: called with a line (or several) for each thing worth telling
@@ -97,6 +98,7 @@ class Updates:
         *,
         look: Callable[[], Objects],
         retire: Callable[[list[str], float], None] | None,
+        turn: Callable[[], None],
         reason: Callable[[Found], str],
         keep: Callable[[str, str], None],
         tell: Callable[[str], None],
@@ -110,6 +112,7 @@ class Updates:
         self._counts = {name: minimum if name == SERVICE else 1 for name in services}
         self._look = look
         self._retire_workers = retire
+        self._turn = turn
         self._reason = reason
         self._keep = keep
         self._tell = tell
@@ -202,7 +205,7 @@ class Updates:
     def _begin(self) -> None:
         """Start as many new containers as the environment has at least; the old ones go on."""
         for name, count in self._counts.items():
-            if name == "webserver":  # without its port, which the old one has
+            if name == "webserver":  # the others do not find it before it is known to be well
                 self._trial.run(name)
             elif name == SERVICE:
                 self._workers.add(count, self._trial)
@@ -226,13 +229,15 @@ class Updates:
                 raise StartFailed("the environment is being stopped")
 
     def _replace_web(self, variables: Mapping[str, str], old: Iterable[Found]) -> None:
-        """Give the port to a new web server; one that has no port came up before."""
+        """Put one that others find in the place of the web server that was tried, then have it answer."""
         tried = [each for each in self._new() if each.service == "webserver"]
+        there = [each for each in old if each.service == "webserver"]
         self._compose.write(variables)  # what ends from now on is replaced by new ones
-        self._end([each for each in old if each.service == "webserver"])
-        self._compose.up("webserver")
         self._end(tried)
+        self._compose.up("webserver", scale=len(there) + 1)
         self._wait(sum(self._counts.values()))
+        self._turn()
+        self._end(there)
 
     def _go_back(self, before: Mapping[str, str]) -> None:
         """Remove what is new, and start what was ended for it."""

@@ -24,6 +24,7 @@ Runs until Ctrl-C, which stops everything; what was written is there again at th
 """
 
 SIZES = ("environment_class", "min_workers", "max_workers", "workers")
+NETWORK = ("web_access", "routing")
 LOOK = 3.0
 """Seconds between two looks for DAG files that cannot be imported."""
 
@@ -51,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
         help="processes of this machine, or containers as MWAA lays them out (default: embedded)",
     )
     add_sizes(parser)
+    add_network(parser)
     parser.add_argument(
         "--broker",
         choices=("redis", "sqs"),
@@ -98,6 +100,22 @@ def add_sizes(parser: argparse.ArgumentParser) -> None:
         "--max-workers", type=int, metavar="N", help="workers at most (default: 10, or what the memory bears)"
     )
     sizes.add_argument("--workers", type=int, metavar="N", help="a fixed number of workers instead")
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add what says who reaches an environment of containers, and what it reaches."""
+    network = parser.add_argument_group("network, with --engine docker")
+    network.add_argument(
+        "--web-access",
+        type=str.upper,
+        choices=("PUBLIC_ONLY", "PRIVATE_ONLY", "PUBLIC_AND_PRIVATE"),
+        help="MWAA's web server access mode: with PRIVATE_ONLY no container publishes a port (default: PUBLIC_ONLY)",
+    )
+    network.add_argument(
+        "--routing",
+        choices=("public", "private"),
+        help="whether scheduler and workers have a way out of their network (default: private with PRIVATE_ONLY)",
+    )
 
 
 def option(text: str) -> tuple[str, str]:
@@ -153,6 +171,7 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
         from tradewind.local.stack.engine import Stack
 
         common |= {name: getattr(arguments, name) for name in SIZES}
+        common["routing"] = arguments.routing
         return Stack(
             arguments.path,
             arguments.state,
@@ -161,9 +180,10 @@ def make(arguments: argparse.Namespace, terminal: Terminal) -> Engine:
             broker=arguments.broker or "redis",
             services=arguments.services or (),
             update=arguments.update or "forced",
+            web_access=arguments.web_access or "PUBLIC_ONLY",
             base=arguments.base_image,
         )
-    for name in (*SIZES, "broker", "services", "update", "base_image"):
+    for name in (*SIZES, *NETWORK, "broker", "services", "update", "base_image"):
         if getattr(arguments, name) is not None:
             flag = "with" if name == "services" else name.removeprefix("environment_").replace("_", "-")
             raise InvalidInput(f"--{flag} is of the engine docker: add --engine docker")
