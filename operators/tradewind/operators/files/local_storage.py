@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tradewind.hooks.disk import room
 from tradewind.hooks.errors import (
     AccessDenied,
     InvalidArgument,
@@ -139,7 +140,8 @@ class LocalSink(Sink):
         self._engine = compressor(compression) if compression else None
         self._done = False
         self._aborted = False
-        with _told(f"write {url}"):
+        self._held = 0
+        with self._writing():
             if self._path.is_dir():
                 raise InvalidArgument(f"{url} is a folder: name a file in it")
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,9 +160,15 @@ class LocalSink(Sink):
         self._refuse_aborted()
         if self._done:
             raise ValueError(f"{self.name} is closed")
-        with _told(f"write {self.name}"):
-            self._file.write(self._engine.compress(data) if self._engine else data)
+        with self._writing():
+            self._held += self._file.write(self._engine.compress(data) if self._engine else data)
         return len(data)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        what = f"write {self.name}"
+        with _told(what), room(self._path.parent, what, lambda: self._held):
+            yield
 
     def commit(self) -> None:
         """Make the file visible; where that fails, nothing of it is left.
@@ -172,7 +180,7 @@ class LocalSink(Sink):
         if self._done:
             return
         try:
-            with _told(f"write {self.name}"):
+            with self._writing():
                 self._finish()
         except BaseException:
             self.abort()

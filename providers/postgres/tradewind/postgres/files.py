@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradewind.hooks.disk import room
 from tradewind.hooks.errors import NotFound
 from tradewind.postgres.inserts import copy_direction
 
@@ -37,7 +38,7 @@ def copy_with_file(hook: PostgresHook, sql: str, path: Path) -> int:
 def _write(hook: PostgresHook, sql: str, path: Path) -> int:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with room(path.parent, f"write {path}"), os.fdopen(handle, "wb") as file:
             rows = hook.copy_out(sql, file)
         mask = os.umask(0)
         os.umask(mask)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradewind.hooks.disk import room
 from tradewind.hooks.errors import TransientError
 from tradewind.operators.dialect import CsvDialect
 from tradewind.operators.formats.csv.records import Block
@@ -82,8 +83,9 @@ class Stage:
             while (begun := next(waiting, None)) is not None:
                 self.count += 1
                 path = Path(folder) / f"{self.count:06d}.csv.gz"
-                for size in _written(path, begun, waiting, made):
-                    told(size)
+                with room(path.parent, f"set aside a piece of what {self.name} takes (TMPDIR names the folder)"):
+                    for size in _written(path, begun, waiting, made):
+                        told(size)
                 self._upload(path)
                 files.append(StagedFile(path.name, begun.line))
                 path.unlink()
