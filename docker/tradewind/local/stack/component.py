@@ -6,6 +6,7 @@ bucket, runs startup.sh, installs the requirements, starts its processes and kee
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from tradewind.local.s3 import client
 from tradewind.local.settings import Component
 from tradewind.local.stack import layout, plugins, requirements, startup, variables, vitals
 from tradewind.local.state import write_private
+from tradewind.local.sync import SHARE
 from tradewind.local.tables import Tables
 from tradewind.local.versions import version
 
@@ -53,6 +55,8 @@ class Container:
         self.pull = Pull(self.state, client(layout.url(layout.AWS)), BUCKET, tell)
         self.stopping = threading.Event()
         self.starting = True
+        self.full = ""
+        """Why the DAGs cannot follow the bucket, empty while they do."""
         self.children: dict[str, Child] = {}
         self.crashes = Crashes()
 
@@ -146,15 +150,19 @@ class Container:
 
     def _follow(self) -> None:
         """Keep the DAGs as the bucket has them; the web server takes them from the database."""
-        trouble = ""
-        while self.name != "webserver" and not self.stopping.wait(INTERVAL):
+        trouble, took = "", 0.0
+        while self.name != "webserver" and not self.stopping.wait(max(INTERVAL, SHARE * took)):
+            began = time.monotonic()
             try:
                 self.pull.pull(listing(self.pull.client, BUCKET))
-                trouble = ""
+                trouble = self.full = ""
             except Exception as error:  # it outlives a full disk and a bucket that is away for a moment
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self.full = f"the disk is full, and the DAGs are no longer as in the bucket: {error}"
                 if str(error) != trouble:
                     trouble = str(error)
                     tell(f"sync: {error}")
+            took = time.monotonic() - began
 
     def _feel(self) -> None:
         """Keep the date of the health file as young as the last sign of life of every process."""
@@ -163,6 +171,8 @@ class Container:
         while not self.stopping.wait(vitals.INTERVAL):
             try:
                 check()
+                if self.full:
+                    raise LocalError(self.full)
                 layout.HEALTH.touch()
                 if trouble:
                     tell(f"{self.name} is well again")

@@ -25,9 +25,9 @@ SCHEMA = Path("/etc/tradewind/airflow.sql")
 """Airflow's own schema, migrated when the images were built."""
 MARIADB_CLIENT = Path("/tmp/client.cnf")  # noqa: S108 - of the container, which nobody else is in
 """How MariaDB's own client gets in."""
-HEALTH = Path("/tmp/healthy")  # noqa: S108 - of the container, which nobody else is in
+HEALTH = Path("/dev/shm/healthy")  # noqa: S108 - of the container, which nobody else is in; a task may fill /tmp
 """A file whose date says when a part of Airflow was last found well."""
-ILLNESS = Path("/tmp/illness")  # noqa: S108 - likewise
+ILLNESS = Path("/dev/shm/illness")  # noqa: S108 - likewise
 """Why it was not found well since."""
 
 POSTGRES = ("postgres", 5432)

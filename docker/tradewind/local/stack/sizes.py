@@ -108,6 +108,8 @@ class Plan:
         for name, size in (("WEB", self.size.web), ("WORKER", self.size.worker)):
             found[f"TRADEWIND_{name}_CPUS"] = str(min(size.cpus, machine.cpus))
             found[f"TRADEWIND_{name}_MEMORY"] = f"{size.memory}g"
+        # What lies there is of a container's memory: half of it, so that who fills it is told, and none is ended.
+        found["TRADEWIND_TMP"] = f"{min(self.size.worker.memory, self.size.web.memory) * 512}m"
         return found
 
     def warnings(self, machine: compose.Machine) -> Iterator[str]:

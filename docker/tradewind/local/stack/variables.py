@@ -49,6 +49,7 @@ def forced(version: Version, port: int) -> dict[str, str]:
 
 def offered() -> dict[str, str]:
     """Return what options and ``startup.sh`` may change."""
+    files = sum(1 for _ in layout.AIRFLOW.dags.rglob("*.py"))
     slots = os.environ.get("TRADEWIND_SLOTS", "5")
     fast = settings.option_variables(
         {
@@ -66,7 +67,7 @@ def offered() -> dict[str, str]:
             "workers.execution_api_retries": "30",
             "workers.execution_api_retry_wait_max": "5",
             "workers.max_failed_heartbeats": "10",
-            "dag_processor.refresh_interval": "2",
+            "dag_processor.refresh_interval": str(max(2, files // 200)),
             "dag_processor.bundle_refresh_check_interval": "2",
         }
     )
@@ -74,7 +75,7 @@ def offered() -> dict[str, str]:
     connections = settings.connections(*address, password, layout.url(layout.AWS))
     if password := layout.secret("mariadb"):
         connections |= settings.mysql_connection(*layout.MARIADB, password)
-    return {**settings.fast_variables(), **fast, **connections, **layout.options()}
+    return {**settings.fast_variables(files), **fast, **connections, **layout.options()}
 
 
 def environment(forced: Mapping[str, str], mwaa: str) -> dict[str, str]:
