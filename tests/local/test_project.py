@@ -42,6 +42,7 @@ class Scene:
         self.client = client
         self.bucket = bucket
         self.told: list[str] = []
+        self.updates: list[str] = []
         self.state = State(folder / ".tradewind")
         self.state.open()
         self.sync = self.make()
@@ -49,8 +50,13 @@ class Scene:
     def make(self) -> Sync:
         push = Push(Project(self.folder), self.state.folder / "sync.json", self.client, self.bucket)
         pull = Pull(self.state, self.client, self.bucket, self.told.append)
-        self.sync = Sync(push, pull, self.told.append)
+        self.sync = Sync(push, pull, self.told.append, self.update)
         return self.sync
+
+    def update(self, what: str, found: dict[str, str]) -> bool:
+        """Stand in for the environment, which takes what changed unless its requirements cannot be installed."""
+        self.updates.append(what)
+        return self.get("requirements.txt") != b"broken" if "requirements.txt" in found else True
 
     def look(self) -> None:
         """Do what the sync's thread does once."""
@@ -197,13 +203,34 @@ def test_what_airflow_reads_at_its_start_is_laid_out_and_a_change_is_told(scene:
     (scene.folder / "plugins" / "mine.py").write_text("PLUGIN = 2")
     (scene.folder / "startup.sh").unlink()
     scene.look()
-    scene.look()
+    assert scene.updates == []  # somebody may be saving several files
+    for _ in range(3):
+        scene.look()
 
-    assert sorted(line.split(" changed")[0] for line in scene.told) == ["plugins", "startup.sh"]
+    assert scene.updates == ["plugins and startup.sh"]
     assert (scene.state.plugins / "mine.py").read_text() == "PLUGIN = 1"
     scene.make().prepare()
     assert (scene.state.plugins / "mine.py").read_text() == "PLUGIN = 2"
     assert not scene.state.startup.exists()
+
+
+def test_an_update_that_is_refused_is_not_tried_again_before_something_changes(scene: Scene) -> None:
+    requirements = scene.folder / "requirements.txt"
+    requirements.write_text("six")
+    scene.make().prepare()
+
+    requirements.write_text("broken")
+    for _ in range(4):
+        scene.look()
+    assert scene.updates == ["requirements.txt"]
+    requirements.write_text("six")  # which the environment has
+    for _ in range(3):
+        scene.look()
+    assert scene.updates == ["requirements.txt"]
+    requirements.write_text("seven")
+    for _ in range(3):
+        scene.look()
+    assert scene.updates == ["requirements.txt", "requirements.txt"]
 
 
 def test_versions_that_are_asked_for_are_laid_out_and_not_the_newest(scene: Scene) -> None:

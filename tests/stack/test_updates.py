@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fix_up import Up, is_there, wait_for
-from tests.stack.fix_stack import Containers
+from tests.stack.fix_stack import Containers, stack_arguments
 from tests.stack.test_stack import PATIENT
 from tradewind.local.api import Api
 from tradewind.local.s3 import client
@@ -48,7 +50,7 @@ def asked(api: Api, dag_id: str = "hello") -> Any:
 
 
 def entered(facts: dict[str, Any], *dag_ids: str) -> Api:
-    api = Api(facts["web"], 3, facts["user"], facts["password"])
+    api = Api(facts["web"], int(facts["airflow"][0]), facts["user"], facts["password"])
     for dag_id in dag_ids:
         wait_for(lambda dag_id=dag_id: is_there(api, dag_id), 120, "the DAG in Airflow")  # type: ignore[misc]
         api.unpause(dag_id)
@@ -110,6 +112,82 @@ def test_what_breaks_is_told_and_the_environment_works_on(
     assert not set(containers.ids("worker")) & set(before)
     assert asked(api)["mine"] == "new"
     assert len(containers.ids()) == len(before)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--engine", "embedded", "--airflow", "3.3.1"),
+        ("--engine", "docker", "--airflow", "2.10.3", "--workers", "1"),
+        ("--engine", "docker", "--airflow", "3.3.1", "--class", "mw1.micro"),
+    ],
+    ids=["embedded", "2.10.3", "micro"],
+)
+def test_an_update_that_fails_and_one_that_works(
+    arguments: tuple[str, ...], up: Callable[..., Up], project: Path, containers: Containers
+) -> None:
+    if "docker" in arguments:
+        arguments = (*stack_arguments(arguments[3]), *arguments[4:])
+    environment = up(*arguments)
+    facts = environment.ready(900)
+    api = entered(facts, "hello")
+    assert asked(api)["mine"] == "yes"
+    told, good = Told(environment), (project / "startup.sh").read_text()
+
+    for name, text, reason in (
+        ("requirements.txt", "six==0.0.1\n", "six==0.0.1"),
+        ("startup.sh", f"{good}echo trouble\nfalse\n", "startup.sh ended with status 1, its last lines:\ntrouble"),
+        ("plugins", 'raise RuntimeError("the plugin of a test")\n', "wrong.py: the plugin of a test"),
+    ):
+        changed = project / name if name != "plugins" else project / "plugins" / "wrong.py"
+        changed.parent.mkdir(exist_ok=True)
+        changed.write_text(text)
+        said = told.outcome()
+        assert f"the update of {name} failed, the environment works on with the files before it" in said
+        assert reason in said
+        assert asked(api)["mine"] == "yes"
+        if name == "startup.sh":
+            changed.write_text(good)
+        else:
+            changed.unlink()
+    (project / "plugins").rmdir()
+
+    (project / "startup.sh").write_text(good.replace("MINE=yes", "MINE=new"))
+    (project / "requirements.txt").write_text("cowsay\n")
+    text = (project / "dags" / "hello.py").read_text()
+    (project / "dags" / "hello.py").write_text(
+        text.replace("return {", 'import cowsay; return {"said": cowsay.__name__,')
+    )
+    assert "updated requirements.txt and startup.sh" in told.outcome()
+    wait_for(lambda: "said" in asked(api), 120, "the saved DAG in a task")
+    assert asked(api)["mine"] == "new"
+    environment.look()
+
+
+def test_nobody_is_without_a_web_server_during_an_update(stack: Callable[..., Up], project: Path) -> None:
+    environment = stack("--workers", "1")
+    facts = environment.ready(600)
+    told, answers = Told(environment), []
+    stopping = threading.Event()
+
+    def ask() -> None:
+        while not stopping.wait(0.5):
+            try:
+                with urllib.request.urlopen(f"{facts['web']}/api/v2/monitor/health", timeout=60) as answer:
+                    answers.append(answer.status)
+            except OSError as error:
+                answers.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    (project / "startup.sh").write_text("export MINE=new\n")
+    said = told.outcome()
+    stopping.set()
+    thread.join(90)
+
+    assert "updated startup.sh" in said
+    assert len(answers) > 20
+    assert {*answers} == {200}
 
 
 def test_a_graceful_update_lets_tasks_end(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Self
 
 from tradewind.local import interpreter, settings
+from tradewind.local.crashes import Crashes
 from tradewind.local.engine import Engine
 from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.memory import Usage, usage
@@ -28,6 +29,7 @@ from tradewind.local.postgres import PostgresServer
 from tradewind.local.processes import Child, Guard, describe, tail
 from tradewind.local.pull import Pull
 from tradewind.local.push import Push
+from tradewind.local.renewal import Renewal
 from tradewind.local.s3 import S3Server
 from tradewind.local.settings import Component
 from tradewind.local.state import Secrets, write_private
@@ -42,6 +44,7 @@ class Environment(Engine):
 
     _guard: Guard | None = None
     _sync: Sync | None = None
+    _renewing = False
 
     @property
     def s3_endpoint(self) -> str:
@@ -139,7 +142,7 @@ class Environment(Engine):
         self._s3.wait_ready()
         client = self._s3.client()
         push = Push(self.project, self.state.folder / "sync.json", client, self.bucket)
-        self._sync = Sync(push, Pull(self.state, client, self.bucket, self._tell), self._tell)
+        self._sync = Sync(push, Pull(self.state, client, self.bucket, self._tell), self._tell, self._update)
         self._sync.prepare()
 
     def _start_airflow(self) -> None:
@@ -169,12 +172,13 @@ class Environment(Engine):
         """Lay out what Airflow is told; what `startup.sh` may not change is read after it."""
         secrets: Secrets = self._secrets
         forced = settings.forced_variables(self.version, self.state, secrets, self._metadata.dsn, self._port)
+        self._forced = forced
         write_private(self.state.airflow / "forced.sh", settings.export_script(forced))
         write_private(self.state.airflow / "passwords.json", settings.passwords_file(secrets.user, secrets.password))
         write_private(self.state.airflow / "airflow.cfg", "# every option is given by an environment variable\n")
         return {
             **settings.inherited(self._python),
-            **settings.fast_variables(),
+            **settings.fast_variables(sum(1 for _ in self.state.dags.rglob("*.py"))),
             **settings.connections("127.0.0.1", self._postgres.port, self._postgres.password, self.s3_endpoint),
             **self._options,
             **forced,
@@ -219,6 +223,68 @@ class Environment(Engine):
             child.stop(signal.SIGKILL)
             raise StartFailed(f"`airflow {arguments[0]} {arguments[1]}` failed:\n{tail(self.log(name))}")
 
+    def _update(self, what: str, found: Mapping[str, str]) -> bool:
+        """Take over what Airflow reads at its start, as MWAA's update does; where it does not work, all stays."""
+        while not self._ready and not self._stopping.wait(0.5):
+            pass
+        began, renewal = time.monotonic(), Renewal(self.state)
+        self._tell(f"{what} changed: updating; Airflow works on until all is installed")
+        try:
+            renewal.fetch(self.s3_client(), self.bucket, found, self._tell)
+            python = renewal.install(self.version, self._constraints, self._tell, bare=self._bare).python
+            renewal.prove(python, {**self._variables, **settings.inherited(python)}, self._forced)
+            self._renew(renewal, python)
+        except LocalError as error:
+            if not self._stopping.is_set():
+                self._tell(f"the update of {what} failed, the environment works on with the files before it:\n{error}")
+            return False
+        finally:
+            renewal.clear()
+        self._tell(f"updated {what} in {time.monotonic() - began:.0f} s")
+        return True
+
+    def _renew(self, renewal: Renewal, python: Path) -> None:
+        """Start Airflow's processes anew with other files, or with those before where they do not come up.
+
+        :raises StartFailed: with the reason why they did not
+        """
+        before = self._python
+        self._renewing = True
+        try:
+            self._stop_airflow()
+            renewal.take_over()
+            try:
+                self._start_anew(python)
+            except LocalError:
+                if not self._stopping.is_set():
+                    self._stop_airflow()
+                    renewal.go_back()
+                    self._start_anew(before)
+                raise
+        finally:
+            self._crashes = Crashes()
+            self._renewing = False
+
+    def _start_anew(self, python: Path) -> None:
+        """Start every process of Airflow, and wait until all are well."""
+        self._python = python
+        self._variables = self._write_variables()
+        self._metadata.tables.end_jobs()
+        for component in self._components.values():
+            self._launch(component)
+        self.state.announce(self._facts())
+        api, deadline = self.api(), time.monotonic() + self.patience
+        while missing := self._missing(self._health(api)):
+            for name, child in self._children.items():
+                if (status := child.poll()) is not None:
+                    raise StartFailed(
+                        f"{name} ended with {describe(status)}, its last lines:\n{self._last_lines(name)}"
+                    )
+            if time.monotonic() > deadline or self._stopping.wait(0.2):
+                raise StartFailed(f"not ready after {self.patience:.0f} s: {', '.join(missing)}")
+        for child in self._children.values():
+            child.renice(0)
+
     def _migrate(self) -> None:
         self._once("migrate", "db", "migrate")
         threading.Thread(target=self._metadata.keep, name="tradewind-keep", daemon=True).start()
@@ -259,7 +325,7 @@ class Environment(Engine):
                 if server.pid is None and not self._stopping.is_set():
                     self._fail(f"{name} ended by itself, its last lines:\n{tail(server.log)}")
             for name, child in list(self._children.items()):
-                status = child.poll()
+                status = child.poll() if not self._renewing else None
                 if status is not None:
                     self._crashed(name, status)
             if time.monotonic() - checked > 60:
@@ -267,7 +333,7 @@ class Environment(Engine):
                 self._rotate()
 
     def _crashed(self, name: str, status: int) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._renewing:
             return
         what = f"{name} ended with {describe(status)}, the last lines of {self.log(name)}:\n{tail(self.log(name))}"
         if not self._count_crash(name, what):
@@ -291,6 +357,13 @@ class Environment(Engine):
     def _stop_processes(self, guard: Guard) -> None:
         if guard.closed:
             return
+        self._stop_airflow()
+        for server in ("_s3", "_postgres"):
+            if hasattr(self, server):
+                getattr(self, server).stop()
+        guard.sweep()
+
+    def _stop_airflow(self) -> None:
         for child in self._children.values():
             child.signal(signal.SIGTERM)
         asked = time.monotonic()
@@ -300,10 +373,6 @@ class Environment(Engine):
             if child.wait(max(0.0, asked + grace - time.monotonic())) is None:
                 child.signal(signal.SIGKILL)
                 child.wait(5)
-        for server in ("_s3", "_postgres"):
-            if hasattr(self, server):
-                getattr(self, server).stop()
-        guard.sweep()
 
 
 def measure(pids: Mapping[str, int], supervisor: int) -> dict[str, Usage]:

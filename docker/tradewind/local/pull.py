@@ -45,7 +45,8 @@ class Pull:
         :param versions: version by key of what Airflow reads at its start; the newest of what was found when None
         """
         self.pull(found)
-        self._lay_out(dict.fromkeys(found) if versions is None else versions)
+        self.lay_out(dict.fromkeys(found) if versions is None else versions)
+        _drop_unknown(self.state.dags, {self._place(key) for key in self._pulled})
 
     def pull(self, found: dict[str, str]) -> None:
         """Bring the folder of the DAGs up to date: each file whole or not at all.
@@ -97,8 +98,11 @@ class Pull:
                 return
             shutil.rmtree(folder)
 
-    def _lay_out(self, versions: Mapping[str, str | None]) -> None:
-        """Put into Airflow's folder what it reads at its start; what the bucket has no more, goes."""
+    def lay_out(self, versions: Mapping[str, str | None]) -> None:
+        """Put into Airflow's folder what it reads at its start; what the bucket has no more, goes.
+
+        :param versions: version by key of what is there, None for the newest
+        """
         _clear(self.state.plugins)
         for key, path in (("requirements.txt", self.state.requirements), ("startup.sh", self.state.startup)):
             path.unlink(missing_ok=True)
@@ -109,7 +113,6 @@ class Pull:
             self._fetch("plugins.zip", packed, versions["plugins.zip"])
             unpack(packed.read_bytes(), self.state.plugins)
             packed.unlink()
-        _drop_unknown(self.state.dags, {self._place(key) for key in self._pulled})
 
 
 def _clear(folder: Path) -> None:

@@ -7,6 +7,7 @@ engine both run here; in the container stack each Airflow container pulls for it
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from tradewind.local.pull import Pull, listing
@@ -14,6 +15,8 @@ from tradewind.local.push import Push
 
 INTERVAL = 1.0
 """Seconds between two looks at the folder and at the bucket."""
+SHARE = 4
+"""How many times as long as a look took the next one is waited for: it takes a fifth of a core at most."""
 
 RESTART = {"plugins.zip": "plugins", "requirements.txt": "requirements.txt", "startup.sh": "startup.sh"}
 """Keys that Airflow reads at its start alone, and what people call them."""
@@ -25,14 +28,23 @@ class Sync:
     :param push: the first leg
     :param pull: the second leg; None where others take it
     :param tell: called with one line for each thing worth telling
-    :param updates: whether somebody else sees to what Airflow reads at its start alone
+    :param update: called when what Airflow reads at its start alone has changed, with what people call it and the ETags
+        of all objects by key; says whether it took them; None where somebody else sees to it
     """
 
-    def __init__(self, push: Push, pull: Pull | None, tell: Callable[[str], None], *, updates: bool = False) -> None:
+    def __init__(
+        self,
+        push: Push,
+        pull: Pull | None,
+        tell: Callable[[str], None],
+        update: Callable[[str, dict[str, str]], bool] | None = None,
+    ) -> None:
         self.tell = tell
         self._push = push
         self._pull = pull
-        self._updates = updates
+        self._update = update
+        self._changing: dict[str, str | None] = {}
+        self._refused: dict[str, str | None] = {}
         self._restart: dict[str, str | None] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,7 +70,9 @@ class Sync:
             self._thread.join(30)
 
     def _loop(self) -> None:
-        while not self._stopping.wait(INTERVAL):
+        took = 0.0
+        while not self._stopping.wait(max(INTERVAL, SHARE * took)):
+            began = time.monotonic()
             try:
                 self.look()
                 self._trouble = ""
@@ -66,6 +80,7 @@ class Sync:
                 if not self._stopping.is_set() and str(error) != self._trouble:
                     self._trouble = str(error)
                     self.tell(f"sync: {error}")
+            took = time.monotonic() - began
 
     def look(self) -> None:
         """Take both legs once."""
@@ -73,14 +88,18 @@ class Sync:
         found = self._listing()
         if self._pull is not None:
             self._pull.pull(found)
-        if not self._updates:
-            self._notice(found)
+        self._notice(found)
 
     def _notice(self, found: dict[str, str]) -> None:
-        for key, name in RESTART.items():
-            if found.get(key) != self._restart.get(key):
-                self._restart[key] = found.get(key)
-                self.tell(f"{name} changed: stop and start the environment to use it, as an update does on MWAA")
+        """Have the environment updated once a change has stayed for a look: somebody may be saving several files."""
+        now = {key: found.get(key) for key in RESTART}
+        if self._update is not None and now not in (self._restart, self._refused) and now == self._changing:
+            changed = [name for key, name in RESTART.items() if now[key] != self._restart[key]]
+            if self._update(" and ".join(changed), found):
+                self._restart = now
+            else:
+                self._refused = now
+        self._changing = now
 
     def _listing(self) -> dict[str, str]:
         return listing(self._push.client, self._push.bucket)

@@ -296,7 +296,7 @@ class Stack(Engine):
                     raise StartFailed(f"S3 does not answer: {error}\n{self._last_lines('aws')}") from error
                 time.sleep(0.2)
         push = Push(self.project, self.folder / "sync.json", s3, self.bucket)
-        self._sync = Sync(push, None, self._tell, updates=True)
+        self._sync = Sync(push, None, self._tell)
         self._sync.prepare()
         self._sync.start()
 

@@ -23,12 +23,15 @@ open(sys.argv[1], "w").write(json.dumps({str(key): str(value) for key, value in 
 """
 
 
-def check(folder: Path, variables: Mapping[str, str], limit: float = LIMIT) -> None:
+def check(
+    folder: Path, variables: Mapping[str, str], limit: float = LIMIT, *, python: str | Path = sys.executable
+) -> None:
     """Load the plugins once, in a process of its own.
 
     :param folder: where they lie; nothing happens where there is no Python file
     :param variables: Airflow's environment
     :param limit: seconds
+    :param python: the interpreter that has Airflow
     :raises StartFailed: when one of them raises, or they do not come to an end
     """
     if not any(folder.rglob("*.py")):
@@ -36,7 +39,7 @@ def check(folder: Path, variables: Mapping[str, str], limit: float = LIMIT) -> N
     with tempfile.NamedTemporaryFile() as left:
         try:
             done = subprocess.run(
-                [sys.executable, "-c", LOAD, left.name],
+                [python, "-c", LOAD, left.name],
                 env=dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -16,12 +16,13 @@ LIMIT = 295.0
 """Seconds that MWAA gives it."""
 
 
-def run(script: Path, variables: Mapping[str, str], limit: float = LIMIT) -> dict[str, str]:
+def run(script: Path, variables: Mapping[str, str], limit: float = LIMIT, *, echo: bool = True) -> dict[str, str]:
     """Run a startup script.
 
     :param script: the file
     :param variables: its environment
     :param limit: seconds
+    :param echo: whether what it writes goes to our own output
     :return: the environment that it leaves
     :raises StartFailed: when it fails or does not end, with its last lines
     """
@@ -40,7 +41,8 @@ def run(script: Path, variables: Mapping[str, str], limit: float = LIMIT) -> dic
                 cwd=script.parent,
             )
             status = _wait(process, limit)
-        print(output.read_text(errors="replace"), end="", flush=True)
+        if echo:
+            print(output.read_text(errors="replace"), end="", flush=True)
         if status is None:
             raise StartFailed(
                 f"startup.sh did not end in {limit:.0f} s, which is all that MWAA gives it: start what shall go on "
