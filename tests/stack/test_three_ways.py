@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fix_up import Up, command, is_there, wait_for
-from tests.stack.fix_stack import CONSTRAINTS, Containers, docker, stack_arguments
+from tests.stack.fix_stack import CONSTRAINTS, Containers, docker, each_airflow, stack_arguments
 from tradewind.local.api import Api
 from tradewind.local.s3 import client
 from tradewind.local.versions import VERSIONS
@@ -128,12 +127,6 @@ with DAG("ways", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=Fals
 """
 
 
-def versions() -> list[str]:
-    """Return those that are tried: the newest and the oldest, or what ``TRADEWIND_STACK_AIRFLOW`` names."""
-    named = os.environ.get("TRADEWIND_STACK_AIRFLOW", "3.3.1,2.10.3")
-    return list(VERSIONS) if named == "all" else [name.strip() for name in named.split(",")]
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the wheels of this checkout: an index of files."""
@@ -216,7 +209,7 @@ def check(environment: Up, project: Path, airflow: str, containers: Containers, 
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("airflow", versions())
+@pytest.mark.parametrize("airflow", each_airflow())
 def test_in_containers(
     airflow: str, way: str, up: Callable[..., Up], project: Path, containers: Containers, wheels: Path
 ) -> None:
