@@ -21,6 +21,8 @@ PINS = {
     "startup.sh": "TRADEWIND_STARTUP",
 }
 """What a container starts with by its key, and the variable that holds its version in the bucket."""
+MACHINERY = Path("/opt/tradewind")
+"""Where our own modules lie that run a container: on no path of Airflow's but under SQS, whose Celery loads some."""
 SCHEMA = Path("/etc/tradewind/airflow.sql")
 """Airflow's own schema, migrated when the images were built."""
 MARIADB_CLIENT = Path("/tmp/client.cnf")  # noqa: S108 - of the container, which nobody else is in

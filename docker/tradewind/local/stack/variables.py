@@ -43,6 +43,7 @@ def forced(version: Version, port: int) -> dict[str, str]:
                 "celery_broker_transport_options.visibility_timeout": str(layout.VISIBILITY),
             }
         )
+        variables["PYTHONPATH"] = str(layout.MACHINERY)
     # What this container is not given stays away, for Airflow would take an empty secret for one.
     return {key: value for key, value in variables.items() if value}
 
