@@ -31,7 +31,8 @@ BASES = {
 }
 """What is there to be inherited from: each must be a base of something that the DAG uses."""
 KNOWN = {
-    # Airflow 3 forks in processes that have threads, which Python 3.12 tells of: its supervisor's affair.
+    # Airflow forks in processes that have threads, which Python 3.12 tells of: an affair of what starts its tasks.
+    r"airflow/task/task_runner/standard_task_runner\.py:\d+: DeprecationWarning: .* multi-threaded, use of fork",
     r"airflow/sdk/execution_time/supervisor\.py:\d+ DeprecationWarning: .* multi-threaded, use of fork",
     r"multi-threaded, use of fork.*category=DeprecationWarning filename=\S+/airflow/sdk/execution_time/supervisor\.py",
     # Celery tells of an option of its own that Airflow 2.10 leaves as it is.
