@@ -17,5 +17,6 @@ pytest_plugins = [
     "tests.fix_up",
     "tests.stack.fix_stack",
     "tests.stack.fix_every",
+    "tests.stack.sampling",
     "tests.sharing",
 ]
