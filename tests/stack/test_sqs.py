@@ -30,9 +30,12 @@ except ImportError:
     from airflow import DAG
     from airflow.operators.python import PythonOperator
 
+def work():
+    time.sleep(20)
+
 with DAG("sleepy", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=False, is_paused_upon_creation=False):
     for number in range(8):
-        PythonOperator(task_id=f"sleep_{number}", python_callable=time.sleep, op_args=[20])
+        PythonOperator(task_id=f"sleep_{number}", python_callable=work)
 """
 
 
