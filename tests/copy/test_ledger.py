@@ -10,6 +10,7 @@ import pytest
 
 from tests.fix_copies import MemoryFiles, copy
 from tests.fix_tables import Tables
+from tests.fix_up import wait_for
 from tradewind.hooks.errors import InvalidArgument, NotFound
 from tradewind.operators.tables.ledger import LEDGER_COLUMNS, PRUNED_AT_ONCE
 
@@ -105,11 +106,13 @@ def test_pruners_spare_young_entries_and_do_not_wait_for_each_other(target: Tabl
         second.session.execute(wait)
         # Nothing is committed yet: the second takes what is left, or leaves it to the first.
         assert second.prune() == (500 if target.service == "postgres" else 0)
-    with ledger_of(target, 30) as third:
-        third.prune()
+    if target.service == "mysql":
+        # A server lets go of the lock of a session that hung up when it comes to it.
+        with ledger_of(target, 30) as third:
+            assert wait_for(third.prune, 30, "the end of the first one's lock") == 500
     assert target.query("SELECT count(*) FROM tradewind_ledger") == [(40,)]
     with ledger_of(target, 1) as strict:
-        assert strict.prune() == 20
+        assert wait_for(strict.prune, 30, "the end of the third one's lock") == 20
 
 
 @pytest.mark.parametrize("create", [False, True])

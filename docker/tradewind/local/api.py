@@ -147,7 +147,7 @@ class Api:
         return answer
 
     def wait_run(self, dag_id: str, run_id: str, timeout: float, interval: float = 0.2) -> str:
-        """Wait until a run is done.
+        """Wait until a run is done; a server that does not answer for a while is asked again.
 
         :param timeout: seconds
         :return: ``success`` or ``failed``
@@ -155,7 +155,10 @@ class Api:
         """
         deadline = time.monotonic() + timeout
         while True:
-            state = str(self.run(dag_id, run_id)["state"])
+            try:
+                state = str(self.run(dag_id, run_id)["state"])
+            except OSError as error:
+                state = f"not known ({error})"
             if state in DONE:
                 return state
             if time.monotonic() > deadline:

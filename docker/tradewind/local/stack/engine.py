@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
@@ -17,17 +15,17 @@ from tradewind.local.engine import Engine
 from tradewind.local.errors import LocalError, StartFailed
 from tradewind.local.push import Push
 from tradewind.local.s3 import client
-from tradewind.local.stack import compose, images, layout, sizes
+from tradewind.local.stack import compose, images, keeping, layout, sizes
 from tradewind.local.stack.access import Access
 from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.compose import Compose, Found
 from tradewind.local.stack.forward import Forward
 from tradewind.local.stack.reaper import Reaper
 from tradewind.local.stack.scaling import QUIET
-from tradewind.local.stack.services import OPTIONAL, chosen
+from tradewind.local.stack.services import chosen
 from tradewind.local.stack.updates import Updates, objects
 from tradewind.local.stack.workers import LOG_LINES, SERVICE, Autoscaler, Containers
-from tradewind.local.state import State, drawn, write_private
+from tradewind.local.state import State, write_private
 from tradewind.local.sync import Sync
 from tradewind.local.versions import DEFAULT
 
@@ -178,7 +176,7 @@ class Stack(Engine):
             compose.clear(self.project_name)  # of one that was killed together with who would have cleared it
             self._secrets = self.state.secrets()
             self._port = self._choose_port()
-            self._lay_out()
+            self._passwords = keeping.lay_out(self.folder, self.services, self._secrets, self._options)
             for name in (*self.plan.services, "update"):  # of single containers of the last time
                 for old in self.state.logs.glob(f"{name}-*.log"):
                     old.unlink()
@@ -240,28 +238,6 @@ class Stack(Engine):
                 self._reaper = None
         self.state.retire()
         self.state.close()
-
-    def _lay_out(self) -> None:
-        """Write the secrets, for the containers' user alone, and make the folders of what they keep."""
-        owner = images.user_id()
-        self.folder.mkdir(exist_ok=True, mode=0o711)
-        secrets = self.folder / "secrets"
-        secrets.mkdir(exist_ok=True, mode=0o711)
-        self._passwords = drawn(self.folder / "passwords.json", self.services.passwords)
-        bundle = os.environ.get("SSL_CERT_FILE", "")
-        content = {
-            **dict.fromkeys(OPTIONAL, ""),  # Compose wants a file for each
-            **asdict(self._secrets),
-            **self._passwords,
-            "options": json.dumps(self._options),
-            "ca": Path(bundle).read_text() if bundle and Path(bundle).is_file() else "",
-        }
-        for name, value in content.items():
-            write_private(secrets / name, value)
-            _give(secrets / name, owner)
-        for name in self.services.folders:
-            (self.folder / name).mkdir(exist_ok=True, mode=0o700)
-            _give(self.folder / name, owner)
 
     def _build(self) -> None:
         found = images.prepare(self.version, self._base, self._constraints, self._tell, bare=self._bare)
@@ -406,8 +382,3 @@ def project_name(state: State) -> str:
 
 def _describe(status: int) -> str:
     return "ended with SIGKILL" if status == 137 else f"ended with status {status}"
-
-
-def _give(path: Path, owner: int) -> None:
-    if os.getuid() == 0:
-        os.chown(path, owner, 0)
