@@ -262,15 +262,16 @@ class Stack(Engine):
         self._forwards = {at[0]: Forward(self.project_name, *at) for at in self.services.reached}
         public = not self._access.web_private
         self._forwards["web"] = Forward(self.project_name, *layout.WEB, published=public, number=self._port)
-        s3, deadline = client(self.s3_endpoint), time.monotonic() + 90
+        s3, deadline = client(self.s3_endpoint), time.monotonic() + self.patience
         while True:
             try:
                 s3.list_buckets()
                 break
             except Exception as error:  # a server that is just starting fails in many ways
-                if time.monotonic() > deadline:
+                found = [each for each in compose.containers(self.project_name) if each.service == "aws"]
+                if time.monotonic() > deadline or not any(each.running for each in found):
                     raise StartFailed(f"S3 does not answer: {error}\n{self._last_lines('aws')}") from error
-                time.sleep(0.2)
+                time.sleep(0.3)
         push = Push(self.project, self.folder / "sync.json", s3, self.bucket)
         self._sync = Sync(push, None, self._tell)
         self._sync.prepare()
