@@ -57,6 +57,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(
+    900
+)  # a time-out in the middle of it is worse than a long wait: Playwright then closes without end
 def test_a_person_logs_in_and_sees_the_dag_succeed(running: dict[str, Any]) -> None:
     with browser.page() as page:
         browser.log_in(page, running["web"], running["user"], running["password"])
