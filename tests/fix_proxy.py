@@ -155,6 +155,13 @@ class Proxy:
                 connection.shutdown(socket.SHUT_RDWR)
         return len(found)
 
+    def settle(self, seconds: float = TIMEOUT) -> None:
+        """Wait until what clients that are gone have asked for is done: the server may still be at it."""
+        deadline = time.monotonic() + seconds
+        while self.open:
+            assert time.monotonic() < deadline, f"{len(self.open)} connections stay open"
+            time.sleep(0.005)
+
     def connect(self) -> socket.socket:
         """Connect to the server behind."""
         upstream = socket.create_connection(self.target, TIMEOUT)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.operators.fix_trees import AIRFLOW_WAITS, Tree
-from tradewind.operators.processes.children import Command
-from tradewind.operators.processes.kernel import children, descendants, look
+from tradewind.operators.processes.children import Command, GuardProcess
+from tradewind.operators.processes.kernel import children, descendants, look, send
 
 TREES = [
     "sessions", "deaf", "pipeline", "daemon", "baton", "nested",
@@ -94,6 +94,61 @@ def test_a_signal_in_the_middle_of_a_wait_for_the_guard(tmp_path: Path) -> None:
         assert not any(look(pid) for pid in started)
     finally:
         bash.close()
+
+
+EARLY = """
+import os, signal, sys, time
+from tradewind.operators.processes.children import Watch
+watch = Watch()
+os.kill(watch.guard.process.pid, signal.SIGSTOP)
+if os.fork() == 0:
+    os.setsid()
+    print(watch.guard.process.pid, os.getpid(), flush=True)
+    time.sleep(300)
+time.sleep(300)
+"""
+
+
+def test_a_task_that_is_killed_before_its_guard_looks() -> None:
+    """What the function has forked by then is known by its own word alone, which lies in the pipe with the order."""
+    with subprocess.Popen([sys.executable, "-c", EARLY], stdout=subprocess.PIPE, text=True) as task:
+        assert task.stdout is not None
+        guard, daemon = map(int, task.stdout.readline().split())
+        task.kill()
+        task.wait()
+        try:
+            assert look(daemon)
+            os.kill(guard, signal.SIGCONT)
+            assert gone(daemon, 5)
+        finally:
+            send(daemon, signal.SIGKILL)
+
+
+def test_half_a_word_names_no_process() -> None:
+    begun = subprocess.run(
+        ["setsid", "-f", "sh", "-c", "echo $$; exec sleep 300 >&-"], stdout=subprocess.PIPE, check=True
+    )
+    other = int(begun.stdout)  # its number is the first half of a longer one
+    spared = [found.key for pid in children(os.getpid()) if (found := look(pid))]
+    order = {"grace": 3.0, "mark": "none", "leader": False, "spared": spared}
+    watch = GuardProcess("watch", order, subprocess.DEVNULL)
+    try:
+        watch.say(b"+%d" % other)
+        time.sleep(0.5)
+        watch.say(b"0000000;k")
+        assert watch.wait(10) == (None, 0)
+        assert look(other)
+    finally:
+        watch.close()
+        send(other, signal.SIGKILL)
+
+
+def gone(pid: int, seconds: float) -> bool:
+    """Wait for the end of a process."""
+    deadline = time.monotonic() + seconds
+    while look(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return look(pid) is None
 
 
 def command(pid: int) -> bytes:

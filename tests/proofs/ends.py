@@ -15,6 +15,7 @@ from tests.conformance.snowflake import Snowflake, StagedSnowflake
 from tests.redshift.fix_standin import CLUSTER
 from tests.stage import LAKE
 from tradewind.amazon.s3.files import S3File
+from tradewind.operators.files.manifests import WRITING
 
 if TYPE_CHECKING:
     from tradewind.operators.ends import Source, Target
@@ -95,11 +96,15 @@ class S3Set(S3Csv):
             self.put(body, key)
 
     def sum(self) -> object:
-        """Return the rows, the names of all files, and None where there is no manifest: the set is not there."""
+        """Return the rows, the names of the files, and None where there is no manifest: the set is not there.
+
+        What lies beside the manifest while a set is written is no part of it: a try may be killed between the one and
+        the other.
+        """
         if self.body() is None:
             return None
         try:
-            return self.rows(), self.keys()
+            return self.rows(), [key for key in self.keys() if key != self.key + WRITING]
         except (AssertionError, self.client.exceptions.NoSuchKey) as error:
             return str(error)
 

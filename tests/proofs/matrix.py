@@ -184,6 +184,7 @@ class Cell:
         moment = time.monotonic() - started
         codes = [each.wait() for each in running]
         problems = [text for each in running for text in self._verdict(each, each.wait(), kind)]
+        self.servers.proxy.settle()
         state = self._state(min(codes, key=abs))
         if state == "half":
             problems.append("half of it was visible")

@@ -305,6 +305,7 @@ class Watcher(Guard):
 
     def __init__(self, order: dict[str, Any]) -> None:
         self.known: set[tuple[int, int]] = set()
+        self.rest = b""
         self.spared: list[tuple[int, int]] = order["spared"]
         self.mark = f"{MARK}={order['mark']}".encode()
         super().__init__(order)
@@ -313,13 +314,18 @@ class Watcher(Guard):
 
     def hear(self, data: bytes) -> str:
         """Note the pids that forked children announce (``+123;``)."""
-        for part in data.split(b";"):
-            if part.startswith(b"+") and part[1:].isdigit() and (process := look(int(part[1:]))):
+        *whole, self.rest = (self.rest + data).split(b";")  # the half of a number is another process's
+        for part in whole:
+            number = part.rpartition(b"+")[2]
+            if number.isdigit() and (process := look(int(number))):
                 self.known.add(process.key)
         return super().hear(data)
 
     def listen(self) -> None:
         """Take in what forked children have said by now."""
+        if self.heard:  # with the order: the task died before it was looked at
+            heard, self.heard = self.heard, b""
+            self.hear(heard)
         while self.hurry and select.select([0], [], [], 0)[0] and (data := os.read(0, 4096)):
             self.hear(data)
 
