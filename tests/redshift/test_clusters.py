@@ -31,6 +31,7 @@ class Clusters:
     def __init__(self, backend: Any) -> None:
         self.backend = backend
         self.asked: list[str] = []
+        self.timers: list[threading.Timer] = []
 
     @property
     def status(self) -> str:
@@ -41,7 +42,8 @@ class Clusters:
         self.backend.clusters["sales"].status = status
 
     def later(self, status: str, seconds: float = 0.5) -> None:
-        threading.Timer(seconds, setattr, (self, "status", status)).start()
+        self.timers.append(threading.Timer(seconds, setattr, (self, "status", status)))
+        self.timers[-1].start()
 
 
 @pytest.fixture
@@ -82,6 +84,8 @@ def clusters(connection: Callable[..., str], monkeypatch: pytest.MonkeyPatch) ->
     for change in ("pause", "resume"):
         monkeypatch.setattr(backend, f"{change}_cluster", counted(made, change))
     yield made
+    for timer in made.timers:
+        timer.join()  # it would look for a cluster that is no more
     server.stop()
     backend.reset()
 

@@ -180,6 +180,8 @@ def test_errors_that_are_told_late_are_waited_for(wired: RedshiftTable, warehous
     sink = MemorySink()
     assert copy(MemoryFiles(b"id\n1\nx\ny\n"), wired, max_errors=2, open_rejects=lambda: sink).rejected == 2
     assert [row[1] for row in told(sink)[1:]] == ["3", "4"]
+    for timer in late:
+        timer.join()
 
 
 def test_errors_that_are_never_told_fail_the_load(
