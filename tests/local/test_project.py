@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -43,6 +44,8 @@ class Scene:
         self.bucket = bucket
         self.told: list[str] = []
         self.updates: list[str] = []
+        self.installed = threading.Event()
+        self.installed.set()
         self.state = State(folder / ".tradewind")
         self.state.open()
         self.sync = self.make()
@@ -56,11 +59,17 @@ class Scene:
     def update(self, what: str, found: dict[str, str]) -> bool:
         """Stand in for the environment, which takes what changed unless its requirements cannot be installed."""
         self.updates.append(what)
+        assert self.installed.wait(30)
         return self.get("requirements.txt") != b"broken" if "requirements.txt" in found else True
 
     def look(self) -> None:
-        """Do what the sync's thread does once."""
+        """Do what the sync's thread does once, and let an update that begins come to its end."""
         self.sync.look()
+        wait_for(lambda: not (self.installed.is_set() and self.updating()))
+
+    @staticmethod
+    def updating() -> bool:
+        return any(thread.name == "tradewind-update" for thread in threading.enumerate())
 
     def objects(self) -> dict[str, bytes]:
         listed = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", [])
@@ -212,6 +221,43 @@ def test_what_airflow_reads_at_its_start_is_laid_out_and_a_change_is_told(scene:
     scene.make().prepare()
     assert (scene.state.plugins / "mine.py").read_text() == "PLUGIN = 2"
     assert not scene.state.startup.exists()
+
+
+def test_the_dags_follow_the_folder_while_an_update_takes_its_time(scene: Scene) -> None:
+    scene.sync.prepare()
+    scene.installed.clear()
+    (scene.folder / "requirements.txt").write_text("six")
+    for _ in range(3):
+        scene.look()
+    assert scene.updates == ["requirements.txt"]
+    assert scene.updating()
+
+    (scene.dags / "two.py").write_text("two")
+    (scene.folder / "requirements.txt").write_text("seven")
+    for _ in range(3):
+        scene.look()
+
+    assert scene.airflow()["two.py"] == "two"
+    assert scene.updates == ["requirements.txt"]  # one at a time
+    scene.installed.set()
+    wait_for(lambda: not scene.updating())
+    for _ in range(3):
+        scene.look()
+    assert scene.updates == ["requirements.txt", "requirements.txt"]
+
+
+def test_an_update_that_breaks_is_told_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(what: str, found: dict[str, str]) -> bool:
+        scene.updates.append(what)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(scene, "update", full)
+    scene.make().prepare()
+    (scene.folder / "requirements.txt").write_text("six")
+    for _ in range(5):
+        scene.look()
+    assert scene.updates == ["requirements.txt"]
+    assert scene.told == ["the update of requirements.txt failed: [Errno 28] No space left on device"]
 
 
 def test_an_update_that_is_refused_is_not_tried_again_before_something_changes(scene: Scene) -> None:

@@ -28,8 +28,9 @@ class Sync:
     :param push: the first leg
     :param pull: the second leg; None where others take it
     :param tell: called with one line for each thing worth telling
-    :param update: called when what Airflow reads at its start alone has changed, with what people call it and the ETags
-        of all objects by key; says whether it took them; None where somebody else sees to it
+    :param update: called in a thread of its own, one at a time, when what Airflow reads at its start alone has changed,
+        with what people call it and the ETags of all objects by key; says whether it took them; None where somebody
+        else sees to it
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Sync:
         self._restart: dict[str, str | None] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._updating: threading.Thread | None = None
         self._trouble = ""
 
     def prepare(self) -> None:
@@ -66,8 +68,9 @@ class Sync:
     def stop(self) -> None:
         """Look no more."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(30)
+        for thread in (self._thread, self._updating):
+            if thread is not None:
+                thread.join(30)
 
     def _loop(self) -> None:
         took = 0.0
@@ -93,13 +96,29 @@ class Sync:
     def _notice(self, found: dict[str, str]) -> None:
         """Have the environment updated once a change has stayed for a look: somebody may be saving several files."""
         now = {key: found.get(key) for key in RESTART}
-        if self._update is not None and now not in (self._restart, self._refused) and now == self._changing:
-            changed = [name for key, name in RESTART.items() if now[key] != self._restart[key]]
-            if self._update(" and ".join(changed), found):
-                self._restart = now
-            else:
-                self._refused = now
-        self._changing = now
+        before, self._changing = self._changing, now
+        if self._update is None or (self._updating is not None and self._updating.is_alive()):
+            return
+        if now == before and now not in (self._restart, self._refused):
+            # It may take minutes, in which the DAGs follow the folder as ever.
+            self._updating = threading.Thread(
+                target=self._have_updated, args=(self._update, now, found), name="tradewind-update", daemon=True
+            )
+            self._updating.start()
+
+    def _have_updated(
+        self, update: Callable[[str, dict[str, str]], bool], now: dict[str, str | None], found: dict[str, str]
+    ) -> None:
+        what = " and ".join(name for key, name in RESTART.items() if now[key] != self._restart[key])
+        try:
+            taken = update(what, found)
+        except Exception as error:  # a full disk: said once, not at each look
+            self.tell(f"the update of {what} failed: {error}")
+            taken = False
+        if taken:
+            self._restart = now
+        else:
+            self._refused = now
 
     def _listing(self) -> dict[str, str]:
         return listing(self._push.client, self._push.bucket)
