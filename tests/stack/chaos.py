@@ -32,6 +32,7 @@ from tests.stack.environment import Environment
 from tradewind.local.api import DONE
 from tradewind.local.s3 import client
 from tradewind.local.stack import compose
+from tradewind.local.stack.services import BROKERS
 from tradewind.local.versions import VERSIONS
 
 MOST = 4
@@ -57,7 +58,7 @@ HEAD = "| # | event | under way | back after (s) | tasks done then |\n|--:|---|-
 class Stack(Environment):
     """The environment with the DAG, its tables and its bucket."""
 
-    def __init__(self, folder: Path, airflow: str, tasks: int, sensors: int) -> None:
+    def __init__(self, folder: Path, airflow: str, tasks: int, sensors: int, broker: str) -> None:
         self.tasks, self.sensors = tasks, sensors
         files = {
             "chaos.py": Path(chaos_dag.__file__).read_text(),
@@ -65,7 +66,7 @@ class Stack(Environment):
         }
         beats = OPTIONS_3 if VERSIONS[airflow].major == 3 else OPTIONS_2
         options = [part for key, value in (beats | QUEUED).items() for part in ("--option", f"{key}={value}")]
-        super().__init__(folder, airflow, files, MOST, *options)
+        super().__init__(folder, airflow, files, MOST, *options, broker=broker)
 
     def prepare(self) -> None:
         self.s3 = client(self.facts["s3"])
@@ -116,11 +117,11 @@ class Stack(Environment):
 
 
 @contextmanager
-def open_stack(airflow: str, tasks: int, sensors: int) -> Iterator[Stack]:
+def open_stack(airflow: str, tasks: int, sensors: int, broker: str) -> Iterator[Stack]:
     """Run the environment for the block."""
     with tempfile.TemporaryDirectory(prefix="tradewind-chaos-", ignore_cleanup_errors=True) as folder:
         os.environ["TRADEWIND_SCALE_IN_SECONDS"] = str(QUIET)
-        with closing(Stack(Path(folder), airflow, tasks, sensors)) as stack:
+        with closing(Stack(Path(folder), airflow, tasks, sensors, broker)) as stack:
             yield stack
 
 
@@ -176,19 +177,25 @@ def run(stack: Stack, rng: random.Random, course: list[str], show: Callable[[str
 
 
 def prove(
-    seed: int, airflow: str, tasks: int, sensors: int, events: list[str] | int, keep: Path | None = None
+    seed: int,
+    airflow: str,
+    tasks: int,
+    sensors: int,
+    events: list[str] | int,
+    keep: Path | None = None,
+    broker: str = BROKERS[0],
 ) -> list[str]:
     """Run once and print what happened, and return what is wrong.
 
     :param events: their kinds in order, or how many are drawn
     :param keep: where the logs go when something is wrong
+    :param broker: what tasks come by
     """
     rng = random.Random(seed)
     kinds = course(rng, events) if isinstance(events, int) else events
-    print(
-        f"### {tasks} tasks and {sensors} sensors, {len(kinds)} events (seed {seed}, Airflow {airflow})\n", flush=True
-    )
-    with open_stack(airflow, tasks, sensors) as stack:
+    of = f"seed {seed}, Airflow {airflow}, {broker}"
+    print(f"### {tasks} tasks and {sensors} sensors, {len(kinds)} events ({of})\n", flush=True)
+    with open_stack(airflow, tasks, sensors, broker) as stack:
         try:
             outcome = run(stack, rng, kinds, lambda line: print(line, flush=True))
             problems = outcome.problems
@@ -221,11 +228,13 @@ def main() -> int:
     parser.add_argument("--sensors", type=int, default=100)
     parser.add_argument("--events", type=int, default=15, help="how many (default: 15)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, help="just these, in this order")
+    parser.add_argument("--broker", choices=BROKERS, default=BROKERS[0], help="what tasks come by (default: redis)")
     parser.add_argument("--keep", type=Path, help="a folder for the logs")
     asked = parser.parse_args()
     events = asked.kinds or asked.events
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the environment ends with it
-    return min(1, len(prove(asked.seed, asked.airflow, asked.tasks, asked.sensors, events, asked.keep)))
+    of = asked.seed, asked.airflow, asked.tasks, asked.sensors
+    return min(1, len(prove(*of, events, asked.keep, asked.broker)))
 
 
 if __name__ == "__main__":

@@ -97,10 +97,11 @@ class Events:
             "triggerer": self._triggerer,
         }.get(kind, lambda: self._service(kind))()
 
-    def _service(self, service: str) -> Hit:
+    def _service(self, kind: str) -> Hit:
+        service = "aws" if kind == "broker" and self._stack.broker == "sqs" else kind
         # moto has its objects in memory and writes them down every few seconds: S3 loses none at such an end.
         how = "ended" if service == "aws" else self._rng.choice(("killed", "ended"))
-        under_way = self._await(TARGETS[service])
+        under_way = self._await(TARGETS[kind])
         if not under_way:
             return Hit(f"{service} left alone", "", 0)
         (found,) = self._stack.found(service)

@@ -161,9 +161,7 @@ class Proof:
             database(self._environment.version),
             dsn=dsn,
         )
-        (broker,) = self._environment.found("broker")
-        ask = "REDISCLI_AUTH=$(cat /run/secrets/broker) redis-cli llen default"
-        queued = int(compose.docker("exec", broker.id, "sh", "-c", ask))
+        queued = self._environment.queued()
         return [
             *(f"{task} is {state}" for task, state in tasks),
             *(f"a transaction in Airflow's database: {query}" for (query,) in stuck),

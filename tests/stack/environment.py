@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.fix_up import Up
-from tests.stack.fix_stack import stack_arguments
+from tests.stack.fix_stack import sqs, stack_arguments
 from tradewind.local.api import Api, ApiError
 from tradewind.local.stack import compose
 from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.engine import project_name
+from tradewind.local.stack.services import BROKERS
 from tradewind.local.state import State
 from tradewind.local.versions import VERSIONS
 
@@ -36,17 +37,21 @@ class Environment:
     :param files: what lies in dags/, text by name
     :param most: workers at most
     :param more: further arguments of ``tradewind up``
+    :param broker: what tasks come by, redis or sqs
     """
 
-    def __init__(self, folder: Path, airflow: str, files: Mapping[str, str], most: int, *more: str) -> None:
+    def __init__(
+        self, folder: Path, airflow: str, files: Mapping[str, str], most: int, *more: str, broker: str = BROKERS[0]
+    ) -> None:
         (folder / "project" / "dags").mkdir(parents=True)
         for name, text in files.items():
             (folder / "project" / "dags" / name).write_text(text)
-        size = ("--min-workers", "1", "--max-workers", str(most))
+        size = ("--min-workers", "1", "--max-workers", str(most), "--broker", broker)
         self.state = State(folder / "project" / ".tradewind")
         self.project = project_name(self.state)
         self.version = VERSIONS[airflow]
         self.most = most
+        self.broker = broker
         self.up = Up(folder / "project", *stack_arguments(airflow), *size, *more)
         self.channel = Channel(self.project)
         try:
@@ -86,6 +91,17 @@ class Environment:
     def workers(self) -> int:
         """Return how many worker containers there are."""
         return len(self.found("worker"))
+
+    def queued(self) -> int:
+        """Return how many messages wait for a worker."""
+        if self.broker == "sqs":
+            queues = sqs(self.facts["s3"])
+            (url,) = queues.list_queues()["QueueUrls"]
+            name = "ApproximateNumberOfMessages"
+            return int(queues.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name])
+        (broker,) = self.found("broker")
+        ask = "REDISCLI_AUTH=$(cat /run/secrets/broker) redis-cli llen default"
+        return int(compose.docker("exec", broker.id, "sh", "-c", ask))
 
     def begin(self, dag_id: str, run_id: str, conf: Mapping[str, Any] | None = None) -> None:
         """Start a run of a DAG."""

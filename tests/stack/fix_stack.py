@@ -13,6 +13,7 @@ import pytest
 
 from tests import services
 from tests.fix_up import Up, wait_for
+from tradewind.local.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tradewind.local.stack.engine import project_name
 from tradewind.local.state import State
 from tradewind.local.versions import VERSIONS
@@ -42,6 +43,14 @@ def each_airflow() -> list[Any]:
 def docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
+
+
+def sqs(endpoint_url: str) -> Any:
+    """Return a client for an environment's SQS."""
+    import boto3
+
+    session = boto3.Session(ACCESS_KEY, SECRET_KEY, region_name=REGION)
+    return session.client("sqs", endpoint_url=endpoint_url)
 
 
 class Containers:

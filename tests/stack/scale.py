@@ -83,11 +83,11 @@ for size in {SIZES}:
 class Stack(Environment):
     """The environment of containers with the bursts' DAGs, its load watched."""
 
-    def __init__(self, folder: Path, airflow: str, most: int, *more: str) -> None:
+    def __init__(self, folder: Path, airflow: str, most: int, broker: str) -> None:
         self.samples: list[Sample] = []
         self._stopping = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
-        super().__init__(folder, airflow, {"burst.py": DAG}, most, *more)
+        super().__init__(folder, airflow, {"burst.py": DAG}, most, broker=broker)
 
     def prepare(self) -> None:
         self.query(
@@ -155,7 +155,7 @@ def open_stack(airflow: str, most: int, quiet: float | None, broker: str = "redi
     with tempfile.TemporaryDirectory(prefix="tradewind-scale-", ignore_cleanup_errors=True) as folder:
         if quiet is not None:
             os.environ["TRADEWIND_SCALE_IN_SECONDS"] = str(quiet)
-        with closing(Stack(Path(folder), airflow, most, "--broker", broker)) as stack:
+        with closing(Stack(Path(folder), airflow, most, broker)) as stack:
             yield stack
 
 

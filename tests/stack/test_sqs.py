@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fix_up import Up, is_there, wait_for
-from tests.stack.fix_stack import Containers, docker
+from tests.stack.fix_stack import Containers, docker, each_airflow, sqs
 from tests.stack.test_stack import STOP
 from tradewind.local.api import Api
 from tradewind.local.errors import InvalidInput
-from tradewind.local.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tradewind.local.stack.engine import Stack
 from tradewind.local.versions import VERSIONS
 
@@ -41,28 +39,20 @@ with DAG("sleepy", start_date=dt.datetime(2024, 1, 1), schedule=None, catchup=Fa
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("stack", ["3.3.1", "2.10.3"], indirect=True)
+@pytest.mark.parametrize("stack", each_airflow(), indirect=True)
 def test_a_day_with_sqs(
     stack: Callable[..., Up], project: Path, containers: Containers, request: pytest.FixtureRequest
 ) -> None:
-    import boto3
-
     airflow = request.node.callspec.params["stack"]
     (project / "dags" / "sleepy.py").write_text(SLEEPY)
     environment = stack("--broker", "sqs", "--workers", "1")
     facts = environment.ready(600)
     assert facts["broker"] == "sqs"
     assert set(containers.inspect()) == {"webserver", "scheduler", "worker", "postgres", "aws"}
-    sqs: Any = boto3.client(
-        "sqs",
-        endpoint_url=facts["s3"],
-        region_name=REGION,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=SECRET_KEY,
-    )
-    (url,) = sqs.list_queues()["QueueUrls"]
+    queues = sqs(facts["s3"])
+    (url,) = queues.list_queues()["QueueUrls"]
     assert url.endswith("/default")
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    attributes = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["VisibilityTimeout"] == "43200"
 
     api = Api(facts["web"], VERSIONS[airflow].major, facts["user"], facts["password"])
@@ -73,7 +63,7 @@ def test_a_day_with_sqs(
     assert api.xcom("hello", run_id, "answer") == {"schema": "warehouse", "mine": "yes", "read": True, "word": "WORD"}
 
     def held() -> list[int]:
-        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        found = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         return [int(found[f"ApproximateNumberOfMessages{which}"]) for which in ("", "NotVisible")]
 
     wait_for(lambda: held() == [0, 0], 60, "an empty queue")

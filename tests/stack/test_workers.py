@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 def scaled(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[scale.Stack]:
     stack_arguments("3.3.1")  # skips where there is no Docker
     monkeypatch.setenv("TRADEWIND_SCALE_IN_SECONDS", str(scale.QUIET))
-    with closing(scale.Stack(tmp_path, "3.3.1", scale.MOST, "--broker", request.param)) as stack:
+    with closing(scale.Stack(tmp_path, "3.3.1", scale.MOST, request.param)) as stack:
         yield stack
 
 
@@ -70,13 +70,14 @@ def test_a_paused_worker_takes_nothing_and_says_what_it_holds(scaled: scale.Stac
         assert scaled.problems(3, run_id) == []
 
 
+@pytest.mark.parametrize("broker", ["redis", "sqs"])
 def test_the_smallest_class_is_one_container_for_scheduler_and_worker(
-    stack: Callable[..., Up], project: Path, containers: Containers
+    stack: Callable[..., Up], project: Path, containers: Containers, broker: str
 ) -> None:
-    facts = stack("--class", "micro").ready(600)
+    facts = stack("--class", "micro", "--broker", broker).ready(600)
 
     found = containers.inspect()
-    assert set(found) == {"webserver", "hybrid", "postgres", "broker", "aws"}
+    assert set(found) == {"webserver", "hybrid", "postgres", "aws"} | ({"broker"} if broker == "redis" else set())
     limits = {name: (each["HostConfig"]["NanoCpus"], each["HostConfig"]["Memory"]) for name, each in found.items()}
     assert limits["hybrid"] == limits["webserver"] == (1_000_000_000, 3 << 30)
     assert found["hybrid"]["HostConfig"]["MemorySwap"] == 3 << 30
