@@ -13,7 +13,8 @@ from tests.stack import chaos, chaos_dag
 from tests.stack.chaos_dag import KINDS as TASKS
 from tests.stack.chaos_dag import kind, name
 from tests.stack.chaos_events import KINDS, course
-from tests.stack.fix_stack import stack_arguments
+from tests.stack.fix_stack import chosen, stack_arguments
+from tradewind.local.stack.services import BROKERS
 
 SAMPLE = 40, 20, 4
 """Tasks, sensors, events."""
@@ -22,12 +23,17 @@ SAMPLE = 40, 20, 4
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_nothing_is_lost_and_nothing_done_twice(tmp_path: Path) -> None:
-    stack_arguments("3.3.1")  # skips where there is no Docker
     seed = int(os.environ.get("TRADEWIND_SEED") or secrets.randbelow(10**6))
+    draw = random.Random(f"{seed} environment")
+    airflow, broker = draw.choice(chosen()), draw.choice(BROKERS)
+    stack_arguments(airflow)  # skips where there is no Docker
     tasks, sensors, events = SAMPLE
-    print(f"python -m tests.stack.chaos --seed {seed} --tasks {tasks} --sensors {sensors} --events {events}")
+    print(
+        f"python -m tests.stack.chaos --seed {seed} --tasks {tasks} --sensors {sensors} --events {events} "
+        f"--airflow {airflow} --broker {broker}"
+    )
 
-    assert chaos.prove(seed, "3.3.1", tasks, sensors, events, tmp_path / "logs") == []
+    assert chaos.prove(seed, airflow, tasks, sensors, events, tmp_path / "logs", broker) == []
 
 
 def test_a_course_is_its_seed_and_has_each_kind() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+from tradewind.hooks.compat import ConnectionLookup
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.hooks.libpq.errors import translated
 from tradewind.hooks.libpq.options import HOOK_KEYS, application_name, cursor_factory, libpq_options, make_url
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tradewind.hooks.work import Work
 
 
-class LibpqHook(DbApiHook):
+class LibpqHook(ConnectionLookup, DbApiHook):
     """Connect through psycopg2; what a service adds are its credentials, its settings and its lexical rules.
 
     :param overrides: options of libpq, which win over the connection's extra

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+from tradewind.hooks.compat import ConnectionLookup
 from tradewind.hooks.errors import ConnectionFailed, InvalidArgument
 from tradewind.mysql import driver
 from tradewind.mysql.cancel import Killer, find_target
@@ -33,7 +34,7 @@ _KILL_TIMEOUT = 3.0
 """Seconds to connect, and to answer, for the connection that ends another one's statement."""
 
 
-class MySqlHook(DbApiHook):
+class MySqlHook(ConnectionLookup, DbApiHook):
     """Connect to MySQL 8 and later, or MariaDB 10.5 and later, through PyMySQL.
 
     These may stand in the connection's extra: ``ssl_mode`` (DISABLED, PREFERRED, REQUIRED, VERIFY_CA,

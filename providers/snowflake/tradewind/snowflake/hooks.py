@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
+from tradewind.hooks.compat import ConnectionLookup
 from tradewind.hooks.errors import InvalidArgument
 from tradewind.operators.statements import split, summary
 from tradewind.snowflake import driver
@@ -26,7 +27,7 @@ _KILL_TIMEOUT = 3
 """Seconds to connect, and to answer, for the session that ends another one's statement."""
 
 
-class SnowflakeHook(DbApiHook):
+class SnowflakeHook(ConnectionLookup, DbApiHook):
     """Connect to Snowflake through its connector, of any version from 3.12 to 5.
 
     These may stand in the connection's extra, with or without the prefix ``extra__snowflake__``: ``account``,
