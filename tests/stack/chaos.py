@@ -145,18 +145,19 @@ def run(stack: Stack, rng: random.Random, course: list[str], show: Callable[[str
     events = Events(stack, rng)
     waiting = list(range(stack.sensors))
     rng.shuffle(waiting)
-    shares: list[list[int]] = [waiting[at :: len(course) + 1] for at in range(len(course) + 1)]
+    share = -(-len(waiting) // (len(course) + 1))
     hits: list[Hit] = []
     show(HEAD)
-    for what, share in zip(course, shares[1:], strict=True):
-        stack.arrive(share)
-        for _ in range(AGAIN):  # one that found nothing to hit is not counted, another takes its place
+    for what in course:
+        for _ in range(AGAIN):  # one that found nothing to hit is not counted: more arrives, another takes its place
+            stack.arrive(waiting[:share])
+            del waiting[:share]
             if (hit := events.hit(what)).under_way:
                 break
         hits.append(hit)
         done = outlasting(lambda: stack.done(run_id))
         show(f"| {len(hits)} | {hit.what} | {hit.under_way} | {hit.seconds:.0f} | {done} |")
-    stack.arrive(shares[0])
+    stack.arrive(waiting)
     problems = [f"the {hit.what} hit nothing that was under way" for hit in hits if not hit.under_way]
     try:
         wait_for(lambda: outlasting(lambda: stack.api.run("chaos", run_id)["state"]) in DONE, PATIENCE, "the run's end")

@@ -25,6 +25,8 @@ USUAL = ("worker", "scheduler", "triggerer", "postgres", "broker", "worker")
 LULL = (2.0, 12.0)
 """Seconds between two events."""
 TARGET = 120.0
+"""Seconds to wait for what there must be."""
+CHANCE = 60.0
 """Seconds to wait for something that an event can hit."""
 PATIENCE = 240.0
 """Seconds for what was hit to be well again."""
@@ -189,7 +191,7 @@ class Events:
     def _await(self, target: tuple[str, str, bool]) -> str:
         """Wait for something to hit, and say how much of it there is; nothing where it does not come."""
         statement, what, warehouse = target
-        deadline = time.monotonic() + TARGET
+        deadline = time.monotonic() + CHANCE
         while time.monotonic() < deadline:
             ask = self._stack.query if warehouse else self._airflow
             ((count,),) = outlasting(lambda ask=ask: ask(statement))  # type: ignore[misc]
