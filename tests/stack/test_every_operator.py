@@ -39,6 +39,9 @@ KNOWN = {
     r"site-packages/celery/\S+ CPendingDeprecationWarning: The broker_connection_retry configuration setting",
 }
 """Lines that are no trouble of ours, each with its reason."""
+ANY_HOOK = re.compile(r"task_id=checks\.|dag_id=check_data/")
+"""The logs of checks, which ask the hook of their connection's type: its own lookup is deprecated on Airflow 3.0."""
+LOOKUP = "Using Connection.get_connection_from_secrets from `airflow.models` is deprecated"
 TROUBLE = re.compile(r"\b(ERROR|CRITICAL)\b|Traceback|DeprecationWarning|\"level\": ?\"(error|critical)\"")
 DEFERRED = "Pausing task as DEFERRED"
 AT_ONCE = {"clusters.pause_deferred", "clusters.resume_deferred"}
@@ -192,5 +195,10 @@ def test_the_logs_are_clean(every: Every) -> None:
 
     assert {"postgres", "broker", "aws", "webserver", "scheduler", "worker"} <= logs.keys()
     assert any("dag_id=every_operator" in name for name in logs)
-    found = [f"{name}: {line}" for name, text in logs.items() for line in troubles(text)]
+    found = [
+        f"{name}: {line}"
+        for name, text in logs.items()
+        for line in troubles(text)
+        if not (LOOKUP in line and ANY_HOOK.search(name))
+    ]
     assert found == [], "\n".join(found)

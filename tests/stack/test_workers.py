@@ -14,6 +14,7 @@ from tests.fix_up import Up, command, is_there, wait_for
 from tests.stack import scale
 from tests.stack.fix_stack import Containers, stack_arguments
 from tradewind.local.api import Api
+from tradewind.local.stack import compose
 from tradewind.local.stack.channel import Channel
 from tradewind.local.stack.compose import Compose
 from tradewind.local.stack.engine import project_name
@@ -68,6 +69,26 @@ def test_a_paused_worker_takes_nothing_and_says_what_it_holds(scaled: scale.Stac
         wait_for(lambda: workers.resume(only), 60, "the way back")
         scaled.wait_run(3, run_id)
         assert scaled.problems(3, run_id) == []
+
+
+@pytest.mark.parametrize("scaled", ["redis"], indirect=True)
+def test_workers_whose_broker_was_killed_go_when_their_tasks_have_ended(scaled: scale.Stack) -> None:
+    """Celery has the tasks that ran then among its active ones for ever."""
+    run_id = scaled.burst(random.Random(2), 11, 20, 25)
+
+    def busy() -> bool:
+        ((hosts, running),) = scaled.query(
+            "select count(distinct host), count(*) from works where run = %s and ended is null", run_id
+        )
+        return (hosts, running) == (3, 11)
+
+    wait_for(busy, 120, "eleven tasks on three workers")
+    (broker,) = scaled.found("broker")
+    compose.docker("kill", "--signal", "KILL", broker.id)
+
+    scaled.wait_run(11, run_id)
+    assert scaled.problems(11, run_id) == []
+    wait_for(lambda: scaled.workers() == 1 and not scaled.draining, 120, "one worker again")
 
 
 @pytest.mark.parametrize("broker", ["redis", "sqs"])

@@ -75,6 +75,21 @@ class Meter:
         names = ("dag", "task", "index", "state", "at", "seconds", "host")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def unfinished(self, ids: list[str]) -> int:
+        """Return how many of Celery's tasks have no end among its results.
+
+        :param ids: Celery's own ids
+        :raises LocalError: when the database does not answer
+        """
+        if not ids or self._rows("select to_regclass('celery_taskmeta')") == [(None,)]:
+            return len(ids)
+        ((ended,),) = self._rows(
+            "select count(*) from celery_taskmeta "
+            "where task_id = any(%s) and status in ('SUCCESS', 'FAILURE', 'REVOKED')",
+            ids,
+        )
+        return len(ids) - int(ended)
+
     def facts(self, ends: int = 0) -> dict[str, Any]:
         """Return load and last ends as JSON has them."""
         return {**asdict(self.load()), **({"ends": self.ends(ends)} if ends else {})}
@@ -85,7 +100,7 @@ class Meter:
             self._connection.close()
             self._connection = None
 
-    def _rows(self, statement: str, *values: int) -> list[tuple[Any, ...]]:
+    def _rows(self, statement: str, *values: int | list[str]) -> list[tuple[Any, ...]]:
         import psycopg2
 
         fresh = self._connection is None

@@ -1,0 +1,31 @@
+"""How much work there is, as Airflow's database has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from psycopg2.extensions import make_dsn
+
+from tests.fix_postgres import Database
+from tradewind.local.load import Meter
+
+
+@pytest.fixture
+def meter(database: Database) -> Iterator[Meter]:
+    of = {"host": database.host, "port": database.port, "user": database.user, "password": database.password}
+    with closing(Meter(make_dsn(**of, dbname=database.name))) as made:
+        yield made
+
+
+def test_tasks_of_celery_are_under_way_until_their_end_is_among_its_results(database: Database, meter: Meter) -> None:
+    assert meter.unfinished(["a", "b"]) == 2  # Celery makes its table with its first result
+    database.query("create table celery_taskmeta (task_id text unique, status text)")
+    database.query(
+        "insert into celery_taskmeta values ('a', 'SUCCESS'), ('b', 'STARTED'), ('c', 'FAILURE'), ('d', 'REVOKED')"
+    )
+
+    assert meter.unfinished([]) == 0
+    assert meter.unfinished(["a", "c", "d"]) == 0
+    assert meter.unfinished(["a", "b", "not yet noted"]) == 2
