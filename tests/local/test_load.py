@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from psycopg2.extensions import make_dsn
 
 from tests.fix_postgres import Database
 from tradewind.local.load import Meter
@@ -14,6 +13,8 @@ from tradewind.local.load import Meter
 
 @pytest.fixture
 def meter(database: Database) -> Iterator[Meter]:
+    from psycopg2.extensions import make_dsn
+
     of = {"host": database.host, "port": database.port, "user": database.user, "password": database.password}
     with closing(Meter(make_dsn(**of, dbname=database.name))) as made:
         yield made
