@@ -13,10 +13,8 @@ from tradewind.local.load import Meter
 
 @pytest.fixture
 def meter(database: Database) -> Iterator[Meter]:
-    from psycopg2.extensions import make_dsn
-
-    of = {"host": database.host, "port": database.port, "user": database.user, "password": database.password}
-    with closing(Meter(make_dsn(**of, dbname=database.name))) as made:
+    dsn = f"postgresql://{database.user}:{database.password}@{database.host}:{database.port}/{database.name}"
+    with closing(Meter(dsn)) as made:
         yield made
 
 
