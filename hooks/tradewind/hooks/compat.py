@@ -54,7 +54,7 @@ class ConnectionLookup:
 
         @classmethod
         def get_connection(cls, conn_id):
-            """Ask the task SDK within a task: 3.0's own hooks go by the models, warn of it and load SQLAlchemy."""
+            """Ask the task SDK within a task: 3.0's own hooks go by the models, and warn of it."""
             import sys
 
             runner = sys.modules.get("airflow.sdk.execution_time.task_runner")

@@ -316,8 +316,8 @@ class Watcher(Guard):
         """Note the pids that forked children announce (``+123;``)."""
         *whole, self.rest = (self.rest + data).split(b";")  # the half of a number is another process's
         for part in whole:
-            number = part.rpartition(b"+")[2]
-            if number.isdigit() and (process := look(int(number))):
+            _, plus, number = part.rpartition(b"+")
+            if plus and number.isdigit() and (process := look(int(number))):
                 self.known.add(process.key)
         return super().hear(data)
 
